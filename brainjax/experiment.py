@@ -1,0 +1,260 @@
+"""From a configuration to real objects: the only reader of config files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+import optax
+
+from brainjax.augment import AugmentOptions
+from brainjax.batches import PipelineOptions
+from brainjax.errors import InputError
+from brainjax.inference import PostprocessOptions, SlidingWindowOptions, WholeVolumeOptions
+from brainjax.losses import Objective
+from brainjax.models import MODELS
+from brainjax.training import (
+    LoopOptions,
+    OptimizerOptions,
+    learning_rate_schedule,
+    make_optimizer,
+)
+
+Options = TypeVar("Options")
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """Which scans.
+
+    Attributes:
+      root: folder of scans; empty makes phantoms unless ``needs_root``.
+      records: folder for prepared records; empty is ``WORKDIR/records``.
+      label_convention: ``auto`` or a name in ``scans.CONVENTIONS``.
+      modalities: channel order of the network's input.
+      needs_root: whether the experiment only makes sense on the user's own scans.
+    """
+
+    root: str
+    records: str
+    label_convention: str
+    modalities: tuple[str, ...]
+    needs_root: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhantomOptions:
+    """The made-up cohort that stands in where no scans are given.
+
+    Attributes:
+      cases: how many heads.
+      shape: voxels of each.
+      seed: of the cohort.
+    """
+
+    cases: int
+    shape: tuple[int, int, int]
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """Which patients train and which validate.
+
+    Attributes:
+      folds: patients are dealt into so many folds; 1 validates on the training cases.
+      fold: the one that validates.
+      seed: of the deal.
+    """
+
+    folds: int
+    fold: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.folds < 1 or not 0 <= self.fold < self.folds:
+            raise ValueError(
+                f"split.fold {self.fold} of split.folds {self.folds}: "
+                "expected 1 fold or more, and a fold from 0 to folds - 1"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """How segmentations are scored.
+
+    Attributes:
+      convention: of empty masks, ``auto`` follows the data set's year.
+      hd95_method: ``auto`` follows the convention.
+      tolerance_mm: of the normalised surface Dice.
+      validation_cases: scored during training, the first so many of the fold; 0 is all.
+      test_root: another folder of labelled scans to score after training; empty for none.
+    """
+
+    convention: str
+    hd95_method: str
+    tolerance_mm: float
+    validation_cases: int
+    test_root: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InferenceOptions:
+    """How a whole case is segmented.
+
+    Attributes:
+      window: a sliding window, or the whole volume at once as in the paper.
+      postprocess: rules for the labels.
+    """
+
+    window: SlidingWindowOptions | WholeVolumeOptions
+    postprocess: PostprocessOptions
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One experiment as checked objects; ``config`` is what it was made from."""
+
+    config: dict[str, Any]
+    seed: int
+    data: DataOptions
+    phantom: PhantomOptions
+    split: SplitOptions
+    batches: PipelineOptions
+    augment: AugmentOptions
+    optimizer: OptimizerOptions
+    loop: LoopOptions
+    inference: InferenceOptions
+    evaluation: EvaluationOptions
+
+    def make_model(self, num_classes: int) -> nn.Module:
+        """The network for so many classes."""
+        options = dict(self.config["model"])
+        name, dtype = options.pop("name"), options.pop("dtype")
+        if name not in MODELS:
+            raise InputError(f"model.name {name!r} is not one of {sorted(MODELS)}")
+        if dtype not in DTYPES:
+            raise InputError(f"model.dtype {dtype!r} is not one of {sorted(DTYPES)}")
+        network = MODELS[name]
+        known = {field.name for field in dataclasses.fields(network)} - {"parent", "name"}
+        _check_keys("model", options, known | {"name", "dtype"}, needed=set())
+        return _make(network, "model", dict(options, num_classes=num_classes, dtype=DTYPES[dtype]))
+
+    def make_objective(self, steps_per_epoch: int) -> Objective:
+        """The loss; its inter-class term joins after so many epochs."""
+        options = dict(self.config["objective"])
+        if "inter_start_epoch" not in options:
+            raise InputError("objective.inter_start_epoch is missing")
+        start = options.pop("inter_start_epoch") * steps_per_epoch
+        return _section(Objective, "objective", dict(options, inter_start_step=start))
+
+
+    def make_optimizer(self, steps_per_epoch: int) -> optax.GradientTransformation:
+        """The optimiser over the whole run."""
+        steps = self.loop.total_steps(steps_per_epoch)
+        return make_optimizer(self.optimizer, steps=steps, steps_per_epoch=steps_per_epoch)
+
+    def make_learning_rate(self, steps_per_epoch: int) -> optax.Schedule:
+        """Its learning rate as a function of the step."""
+        steps = self.loop.total_steps(steps_per_epoch)
+        return learning_rate_schedule(
+            self.optimizer, steps=steps, steps_per_epoch=steps_per_epoch
+        )
+
+
+def build(config: Mapping[str, Any]) -> Experiment:
+    """Checks a configuration and makes an experiment of it.
+
+    Args:
+      config: a ``ConfigDict`` or the plain dictionary kept in a checkpoint.
+
+    Raises:
+      InputError: a section or a key is missing or unknown, or a value is refused.
+    """
+    plain = _plain(config)
+    sections = {
+        "data": DataOptions,
+        "phantom": PhantomOptions,
+        "split": SplitOptions,
+        "augment": AugmentOptions,
+        "optimizer": OptimizerOptions,
+        "loop": LoopOptions,
+        "evaluation": EvaluationOptions,
+    }
+    known = {*sections, "seed", "batches", "model", "objective", "inference"}
+    _check_keys("config", plain, known, needed=known)
+    made = {name: _section(options, name, plain[name]) for name, options in sections.items()}
+    experiment = Experiment(
+        config=plain,
+        seed=plain["seed"],
+        batches=_section(PipelineOptions, "batches", dict(plain["batches"], seed=plain["seed"])),
+        inference=_inference(plain["inference"], plain["batches"]),
+        **made,
+    )
+    experiment.make_model(num_classes=4)
+    experiment.make_objective(steps_per_epoch=1)
+    return experiment
+
+
+def _inference(options: dict[str, Any], batches: dict[str, Any]) -> InferenceOptions:
+    """Deals the flat section out to the window and the rules for labels."""
+    rules = {field.name for field in dataclasses.fields(PostprocessOptions)}
+    window = {name: value for name, value in options.items() if name not in rules}
+    mode = window.pop("mode", None)
+    made: SlidingWindowOptions | WholeVolumeOptions
+    if mode == "sliding_window":
+        window.setdefault("patch_shape", batches["patch_shape"])
+        made = _section(SlidingWindowOptions, "inference", window)
+    elif mode == "whole_volume":
+        sliding_only = {"patch_shape", "overlap", "patch_batch", "sigma"}
+        window = {name: value for name, value in window.items() if name not in sliding_only}
+        made = _section(WholeVolumeOptions, "inference", window)
+    else:
+        raise InputError(f"inference.mode {mode!r}: expected 'sliding_window' or 'whole_volume'")
+    postprocess = {name: value for name, value in options.items() if name in rules}
+    return InferenceOptions(
+        window=made, postprocess=_section(PostprocessOptions, "inference", postprocess)
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Nested dictionaries and tuples, as JSON can give back but with tuples for lists."""
+    if hasattr(value, "items"):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(_plain(item) for item in value)
+    return value
+
+
+def _section(options: type[Options], name: str, values: Mapping[str, Any]) -> Options:
+    fields = dataclasses.fields(options)  # type: ignore[arg-type]
+    needed = {
+        field.name
+        for field in fields
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
+    _check_keys(name, values, {field.name for field in fields}, needed=needed)
+    return _make(options, name, values)
+
+
+def _make(made: type[Options], name: str, values: Mapping[str, Any]) -> Options:
+    try:
+        return made(**values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def _check_keys(name: str, values: Mapping[str, Any], known: set[str], *, needed: set[str]) -> None:
+    unknown = sorted(set(values) - known)
+    missing = sorted(needed - set(values))
+    if unknown:
+        raise InputError(
+            f"{name} has the unknown key {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+        )
+    if missing:
+        raise InputError(f"{name} lacks the key {', '.join(missing)}")

@@ -1,0 +1,223 @@
+"""Segmentations of labelled scans, their scores, tables and report."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brainjax.errors import InputError
+from brainjax.evaluation import (
+    RegionScore,
+    read_case_table,
+    score_case,
+    summarize,
+    summary_markdown,
+    write_case_table,
+)
+from brainjax.experiment import Experiment
+from brainjax.files import read_json, write_json, write_text
+from brainjax.inference import write_segmentation
+from brainjax.jobs.predictor import Predictor, load_predictor, versions
+from brainjax.jobs.prepare import prepare
+from brainjax.report import CaseExample, RunReport, select_examples, write_report
+from brainjax.scans import CONVENTIONS, REGIONS, CaseFiles, find_cohort, read_image, read_volume
+from brainjax.training import ProgressPrinter, read_history
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Scores of one set of cases.
+
+    Attributes:
+      prefix: ``val`` or ``test``.
+      scores: one for each case and region.
+      examples: best, median and worst case with their voxels.
+    """
+
+    prefix: str
+    scores: tuple[RegionScore, ...]
+    examples: tuple[CaseExample, ...]
+
+
+def evaluate(built: Experiment, workdir: Path, *, checkpoints: Sequence[Path] = ()) -> None:
+    """Scores the validation fold and, where given, the test cohort, and writes the report.
+
+    Args:
+      built: the experiment; its data and split decide what is scored.
+      workdir: the run's folder; gets ``scores_val.csv``, ``summary.json``,
+        ``summary.md``, ``segmentations/`` and ``report.html``.
+      checkpoints: other runs to average instead of the one in ``workdir``.
+
+    Raises:
+      InputError: no checkpoint, or scans that cannot be used.
+    """
+    trained = load_predictor(list(checkpoints) or [workdir])
+    predictor = dataclasses.replace(
+        trained,
+        experiment=dataclasses.replace(
+            trained.experiment, inference=built.inference, evaluation=built.evaluation
+        ),
+    )
+    data = prepare(built, workdir)
+    numbers = numbers_of_training(workdir)
+    finish(
+        predictor,
+        workdir,
+        built=built,
+        validation=data.validation_files(),
+        label_convention=data.cohort.label_convention,
+        numbers=numbers | {"val/patients_seen_in_training": float(data.seen)},
+        notes=data.notes,
+    )
+
+
+def finish(
+    predictor: Predictor,
+    workdir: Path,
+    *,
+    built: Experiment,
+    validation: Sequence[CaseFiles],
+    label_convention: str,
+    numbers: dict[str, float],
+    notes: Sequence[str],
+) -> dict[str, float]:
+    """Scores all cases from their raw files and writes tables, summary and report.
+
+    Returns:
+      What ``summary.json`` holds.
+    """
+    sets = [_score_set(predictor, validation, label_convention, "val", workdir)]
+    if built.evaluation.test_root:
+        cohort = find_cohort(built.evaluation.test_root, modalities=predictor.modalities)
+        sets.append(
+            _score_set(predictor, cohort.cases, cohort.label_convention, "test", workdir)
+        )
+    summary = dict(numbers)
+    summary["model/parameters"] = float(
+        sum(leaf.size for leaf in _leaves(predictor.variables[0]["params"]))
+    )
+    summary["checkpoint/step"] = float(predictor.steps[0])
+    text = [f"# {built.config['model']['name']}\n", *(f"> {note}\n" for note in notes)]
+    for scored in sets:
+        summary |= summarize(scored.scores, prefix=scored.prefix)
+        text += [f"\n## {_SET_NAMES[scored.prefix]}\n", summary_markdown(scored.scores)]
+    write_json(workdir / "summary.json", summary)
+    write_text(workdir / "summary.md", "\n".join(text) + "\n")
+    write_report(
+        workdir / "report.html",
+        RunReport(
+            title=f"{built.config['model']['name']}: {workdir.name}",
+            command=shlex.join(["python", "-m", "brainjax.main", *sys.argv[1:]]),
+            config=built.config,
+            history=read_history(workdir / "metrics.jsonl"),
+            summary=summary,
+            case_scores=[row for scored in sets for row in _case_rows(scored)],
+            examples=tuple(example for scored in sets for example in scored.examples),
+            environment=versions(),
+            notes=tuple(notes),
+        ),
+    )
+    print(f"\n{summary_markdown(sets[0].scores)}\n", flush=True)
+    for scored in sets:
+        print(f"{scored.prefix}/dice/mean {summary[f'{scored.prefix}/dice/mean']:.4f}", flush=True)
+    print(f"report: {workdir / 'report.html'}", flush=True)
+    return summary
+
+
+_SET_NAMES = {"val": "Validation", "test": "Test"}
+
+
+def _score_set(
+    predictor: Predictor,
+    cases: Sequence[CaseFiles],
+    label_convention: str,
+    prefix: str,
+    workdir: Path,
+) -> Scored:
+    options = predictor.experiment.evaluation
+    labels_of = CONVENTIONS[label_convention]
+    if labels_of.classes != CONVENTIONS[predictor.label_convention].classes:
+        raise InputError(
+            f"the network tells apart {CONVENTIONS[predictor.label_convention].classes}, "
+            f"the scans of {prefix} {labels_of.classes}; train on scans of the same classes"
+        )
+    convention = labels_of.evaluation if options.convention == "auto" else options.convention
+    method = None if options.hd95_method == "auto" else options.hd95_method
+    regions = {name: labels_of.region_classes(name) for name in ("ET", "WT", "TC")}
+    folder = workdir / "segmentations" / prefix
+    printer = ProgressPrinter(f"scoring {prefix}", unit="cases")
+    scores: list[RegionScore] = []
+    for number, case in enumerate(cases, start=1):
+        volume = read_volume(
+            case, modalities=predictor.modalities, label_convention=label_convention
+        )
+        if volume.labels is None:
+            raise InputError(f"{case.case_id}: no labels to score against")
+        predicted, _ = predictor.segment(volume)
+        write_segmentation(folder, volume, predicted)
+        scores += score_case(
+            predicted,
+            volume.labels,
+            case_id=case.case_id,
+            regions=regions,
+            spacing_mm=volume.spacing_mm,
+            convention=convention,
+            hd95_method=method,
+            tolerance_mm=options.tolerance_mm,
+        )
+        printer(number, len(cases))
+    write_case_table(workdir / f"scores_{prefix}.csv", scores)
+    mean_dice = {
+        case.case_id: float(np.mean([s.dice for s in scores if s.case_id == case.case_id]))
+        for case in cases
+    }
+    chosen = select_examples(list(mean_dice), list(mean_dice.values()))
+    files = {case.case_id: case for case in cases}
+    examples = []
+    for rank, case_id in chosen.items():
+        volume = read_volume(
+            files[case_id], modalities=predictor.modalities, label_convention=label_convention
+        )
+        written, _ = read_image(folder / f"{case_id}.nii.gz")
+        examples.append(
+            CaseExample(
+                case_id=case_id,
+                rank=rank if len(_SET_NAMES) == 1 or prefix == "val" else f"{rank} ({prefix})",
+                image=volume.image,
+                modalities=volume.modalities,
+                reference=volume.labels,
+                predicted=labels_of.to_classes(written),
+                spacing_mm=volume.spacing_mm,
+                scores={f"dice/{s.region}": s.dice for s in scores if s.case_id == case_id},
+            )
+        )
+    return Scored(prefix=prefix, scores=tuple(scores), examples=tuple(examples))
+
+
+def _case_rows(scored: Scored) -> list[dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+    for score in scored.scores:
+        row = rows.setdefault(score.case_id, {"case_id": score.case_id, "set": scored.prefix})
+        row[f"{score.region}_dice"] = score.dice
+        row[f"{score.region}_hd95_mm"] = score.hd95_mm
+    return list(rows.values())
+
+
+def numbers_of_training(workdir: Path) -> dict[str, float]:
+    """What an earlier ``summary.json`` says of the training itself."""
+    path = workdir / "summary.json"
+    if not path.exists():
+        return {}
+    return {name: value for name, value in read_json(path).items() if name.startswith("train/")}
+
+
+def _leaves(tree: Any) -> list[np.ndarray]:
+    if isinstance(tree, dict):
+        return [leaf for branch in tree.values() for leaf in _leaves(branch)]
+    return [tree]

@@ -1,0 +1,180 @@
+"""Trained networks, ready to segment, from nothing but the paths of their checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from brainjax import __version__, experiment
+from brainjax.errors import InputError
+from brainjax.experiment import Experiment
+from brainjax.inference import Predict, Variables, segment_volume
+from brainjax.scans import CONVENTIONS, Volume
+from brainjax.training import Checkpoints, TrainState, create_state, predict_step
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """One network, or several whose probabilities are averaged.
+
+    Attributes:
+      experiment: what the (first) network was trained by.
+      predict: ``(variables, patches) -> probabilities``, compiled once for all.
+      variables: one tree for each checkpoint.
+      modalities: order of the input's channels.
+      label_convention: of the scans that it was trained on.
+      steps: after how many updates each checkpoint was saved.
+    """
+
+    experiment: Experiment
+    predict: Predict
+    variables: tuple[Variables, ...]
+    modalities: tuple[str, ...]
+    label_convention: str
+    steps: tuple[int, ...]
+
+    def segment(self, volume: Volume, **options: Any) -> Any:
+        """Classes, and probabilities if asked for: see ``inference.segment_volume``."""
+        return segment_volume(
+            volume,
+            self.predict,
+            self.variables,
+            self.experiment.inference.window,
+            modalities=self.modalities,
+            postprocessing=self.experiment.inference.postprocess,
+            **options,
+        )
+
+
+def describe_run(
+    built: Experiment, label_convention: str, position: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a checkpoint says about itself besides the arrays."""
+    return {
+        "position": dict(position),
+        "config": built.config,
+        "modalities": list(built.data.modalities),
+        "label_convention": label_convention,
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a run's numbers, and the device."""
+    packages = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+    return {
+        "brainjax": __version__,
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in packages},
+        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
+    }
+
+
+def compiled_predict(model: Any) -> Predict:
+    """The network's prediction as one function for all checkpoints of that network."""
+    return jax.jit(functools.partial(predict_step, model=model))
+
+
+def load_predictor(
+    paths: Sequence[Path], *, overrides: Mapping[str, Any] | None = None
+) -> Predictor:
+    """Reads checkpoints.
+
+    Args:
+      paths: each a run's folder (its best checkpoint), the folder
+        ``checkpoints`` in it, or one checkpoint.
+      overrides: dotted names of the configuration to new values; only
+        ``inference...`` and ``evaluation...`` may change.
+
+    Raises:
+      InputError: nothing is there, it is damaged, or the checkpoints are of
+        different networks, modality orders or label conventions.
+    """
+    found = []
+    for path in paths:
+        folder, step = _find_checkpoint(path)
+        with Checkpoints(folder, read_only=True) as checkpoints:
+            if step is None:
+                step = checkpoints.best_step
+            if step is None:
+                raise InputError(f"{folder}: no checkpoint has been saved here yet")
+            run = checkpoints.read_run(step)
+            built = experiment.build(_overridden(run["config"], overrides or {}))
+            model = built.make_model(len(CONVENTIONS[run["label_convention"]].classes))
+            variables = checkpoints.restore_model(step, _shapes(built, model))
+        found.append((path, built, model, variables, run, step))
+    first_path, built, model, _, run, _ = found[0]
+    for path, _, other_model, _, other_run, _ in found[1:]:
+        same = (
+            other_model == model
+            and other_run["modalities"] == run["modalities"]
+            and other_run["label_convention"] == run["label_convention"]
+        )
+        if not same:
+            raise InputError(
+                f"{path}: network, modalities or label convention differ from those of "
+                f"{first_path}; only checkpoints of one kind can be averaged"
+            )
+    return Predictor(
+        experiment=built,
+        predict=compiled_predict(model),
+        variables=tuple(variables for _, _, _, variables, _, _ in found),
+        modalities=tuple(run["modalities"]),
+        label_convention=run["label_convention"],
+        steps=tuple(step for *_, step in found),
+    )
+
+
+def _find_checkpoint(path: Path) -> tuple[Path, int | None]:
+    if not path.is_dir():
+        kind = "a file" if path.exists() else "nothing"
+        raise InputError(f"{path}: expected the folder of a run or a checkpoint, found {kind}")
+    if (path / CHECKPOINTS).is_dir():
+        return path / CHECKPOINTS, None
+    if path.name.isdigit() and (path / "model").is_dir():
+        return path.absolute().parent, int(path.name)
+    if any(child.name.isdigit() for child in path.iterdir()):
+        return path, None
+    raise InputError(
+        f"{path}: no checkpoints here; expected the folder that --workdir named while training"
+    )
+
+
+def _overridden(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    changed = {section: value for section, value in config.items()}
+    for name, value in overrides.items():
+        section, _, key = name.partition(".")
+        if section not in ("inference", "evaluation") or key not in changed[section]:
+            raise InputError(
+                f"--config.{name}: a trained network's own settings stay; "
+                "only inference and evaluation settings can change here"
+            )
+        changed[section] = {**changed[section], key: value}
+    return changed
+
+
+def _shapes(built: Experiment, model: Any) -> TrainState:
+    """Shapes of everything that training saved, without computing it."""
+    image = jax.ShapeDtypeStruct(
+        (1, *built.batches.patch_shape, len(built.data.modalities)), jnp.float32
+    )
+    return jax.eval_shape(
+        lambda key: create_state(
+            key,
+            image,
+            model=model,
+            optimizer=built.make_optimizer(steps_per_epoch=1),
+            keep_average=built.optimizer.average_decay > 0,
+        ),
+        jax.random.key(0),
+    )

@@ -1,0 +1,95 @@
+"""From the command line's words to one job."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from brainjax import experiment
+from brainjax.errors import InputError
+from brainjax.jobs.evaluate import evaluate
+from brainjax.jobs.predict import predict
+from brainjax.jobs.prepare import prepare
+from brainjax.jobs.train import train
+
+
+def run(
+    mode: str,
+    *,
+    config: Mapping[str, Any] | None,
+    overrides: Mapping[str, Any],
+    workdir: Path | None,
+    inputs: Sequence[Path],
+    output: Path | None,
+    checkpoints: Sequence[Path],
+    write_probabilities: bool,
+) -> int:
+    """Runs one job.
+
+    Args:
+      mode: ``train``, ``prepare``, ``evaluate`` or ``predict``.
+      config: the configuration; predict reads the checkpoint's own instead.
+      overrides: what the command line changed in it, dotted names to values.
+      workdir: the run's folder.
+      inputs: what to predict.
+      output: where predictions go.
+      checkpoints: runs to use instead of the one in ``workdir``.
+      write_probabilities: whether predictions come with probabilities.
+
+    Returns:
+      The exit code: 0, or 143 when training was asked to stop and has saved.
+
+    Raises:
+      InputError: a mistake of the user, in one line.
+    """
+    if mode == "predict":
+        if workdir is None and not checkpoints:
+            raise InputError("predict needs --workdir=RUN or --checkpoint=RUN: what was trained")
+        return predict(
+            checkpoints=list(checkpoints) or [_required(workdir)],
+            inputs=inputs,
+            output=output or _required(workdir, "--output (or --workdir)") / "predictions",
+            overrides=overrides,
+            write_probabilities=write_probabilities,
+        )
+    if config is None:
+        raise InputError("--config is missing; for example --config=configs/cga.py")
+    folder = _required(workdir)
+    built = experiment.build(config)
+    with _alone_in(folder):
+        if mode == "prepare":
+            prepare(built, folder)
+            return 0
+        if mode == "evaluate":
+            evaluate(built, folder, checkpoints=checkpoints)
+            return 0
+        return train(built, folder)
+
+
+def _required(path: Path | None, option: str = "--workdir") -> Path:
+    if path is None:
+        raise InputError(f"{option} is missing; for example --workdir=runs/cga")
+    return path
+
+
+@contextlib.contextmanager
+def _alone_in(workdir: Path) -> Iterator[None]:
+    """Keeps a second process out of a run's folder."""
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        stream = (workdir / ".lock").open("w")
+    except OSError as error:
+        raise InputError(
+            f"--workdir={workdir}: cannot be written ({error.strerror}); choose another folder"
+        ) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"--workdir={workdir}: another process is at work there; wait, or choose another"
+            ) from error
+        yield

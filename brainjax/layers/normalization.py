@@ -1,0 +1,209 @@
+"""Group and batch normalisation with f32 statistics and an optional ReLU.
+
+Both gather mean and variance per example and channel in one pass over memory,
+combine them over the groups or over the batch, and apply one multiplication and one
+addition per voxel. The last spatial axis is folded into the channels for it, because
+rows of 16 channels are too short to reduce over fast. Under differentiation only the
+input and the small statistics are kept; the rest is worked out again.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+
+STATISTICS = "normalization_statistics"
+_keep_statistics = functools.partial(
+    jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names(STATISTICS)
+)
+
+
+class GroupNorm(nn.Module):
+    """Normalises groups of channels over all voxels of one example.
+
+    Attributes:
+      groups: number of groups; has to divide the channels.
+      epsilon: added to the variance.
+      relu: whether a ReLU follows, in the same pass.
+      dtype: of the result; that of the input by default.
+      param_dtype: of scale and bias.
+    """
+
+    groups: int = 8
+    epsilon: float = 1e-5
+    relu: bool = False
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns ``x`` [B, *spatial, C] normalised, of the same shape.
+
+        Raises:
+          ValueError: the groups do not divide the channels.
+        """
+        channels = x.shape[-1]
+        if channels % self.groups:
+            raise ValueError(f"{self.groups} groups do not divide {channels} channels")
+        scale, bias = _parameters(self, channels)
+
+        @_keep_statistics
+        def normalize(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+            mean, variance = channel_moments(x)
+            grouped = (x.shape[0], self.groups, channels // self.groups)
+            mean, variance = (v.reshape(grouped) for v in (mean, variance))
+            mean, variance = combine_moments(mean, variance, axis=-1)
+            mean, variance = (
+                jnp.broadcast_to(v, grouped).reshape(x.shape[0], channels)
+                for v in (mean, variance)
+            )
+            return _apply(self, x, mean, variance, scale, bias)
+
+        return normalize(x, scale, bias)
+
+
+class BatchNorm(nn.Module):
+    """Normalises each channel over the batch and all voxels.
+
+    Running statistics live in the collection ``batch_stats`` as ``mean`` and ``var``
+    and move as PyTorch's do: ``momentum * old + (1 - momentum) * batch``, with the
+    unbiased variance (n - 1), starting at 0 and 1. Where the batch is sharded over
+    devices under ``jax.jit``, its statistics are those of the whole batch.
+
+    Attributes:
+      momentum: share of the old running statistics that stays.
+      epsilon: added to the variance.
+      relu: whether a ReLU follows, in the same pass.
+      dtype: of the result; that of the input by default.
+      param_dtype: of scale and bias.
+    """
+
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    relu: bool = False
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Returns ``x`` [B, *spatial, C] normalised, of the same shape.
+
+        Args:
+          x: the features.
+          train: takes the statistics of this batch and moves the running ones;
+            otherwise the running ones are used and left alone.
+        """
+        channels = x.shape[-1]
+        scale, bias = _parameters(self, channels)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,), jnp.float32)
+        running_variance = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
+
+        if not train:
+            mean, variance = running_mean.value[None], running_variance.value[None]
+            return _keep_statistics(functools.partial(_apply, self))(
+                x, mean, variance, scale, bias
+            )
+
+        @_keep_statistics
+        def normalize(
+            x: jax.Array, scale: jax.Array, bias: jax.Array
+        ) -> tuple[jax.Array, jax.Array, jax.Array]:
+            mean, variance = combine_moments(*channel_moments(x), axis=0)
+            return _apply(self, x, mean, variance, scale, bias), mean[0], variance[0]
+
+        y, mean, variance = normalize(x, scale, bias)
+        if not self.is_initializing():
+            count = x.size // channels
+            unbiased = variance * (count / max(count - 1, 1))
+            move = self.momentum
+            running_mean.value = move * running_mean.value + (1 - move) * mean
+            running_variance.value = move * running_variance.value + (1 - move) * unbiased
+        return y
+
+
+def channel_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance of each example's channels over its voxels, in f32.
+
+    The moments are taken about the first voxel, so that a mean far from zero does
+    not eat up the digits of the variance.
+
+    Args:
+      x: [B, *spatial, C].
+
+    Returns:
+      Both [B, C]; the variance is the biased one.
+
+    >>> mean, variance = channel_moments(jnp.array([[[5.0], [7.0]]]))  # [1, 2, 1]
+    >>> float(mean[0, 0]), float(variance[0, 0])
+    (6.0, 1.0)
+    """
+    batch, channels = x.shape[0], x.shape[-1]
+    rows = _fold_last_axis(x).astype(jnp.float32)
+    voxels = math.prod(x.shape[1:-1])
+
+    def mean(values: jax.Array) -> jax.Array:
+        over_rows = jnp.sum(values, axis=range(1, values.ndim - 1))
+        return jnp.sum(over_rows.reshape(batch, -1, channels), axis=1) / voxels
+
+    origin = x[(slice(None), *(0,) * (x.ndim - 2))].astype(jnp.float32)  # [B, C]
+    origin = jax.lax.stop_gradient(origin)
+    shifted = rows - _spread(origin, x)
+    offset = mean(shifted)
+    variance = jnp.maximum(mean(shifted * shifted) - offset * offset, 0.0)
+    return origin + offset, variance
+
+
+def combine_moments(
+    mean: jax.Array, variance: jax.Array, *, axis: int
+) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance of parts of equal size taken together along ``axis``, kept as 1.
+
+    >>> mean, variance = combine_moments(jnp.array([1.0, 3.0]), jnp.zeros(2), axis=0)
+    >>> float(mean[0]), float(variance[0])
+    (2.0, 1.0)
+    """
+    whole = jnp.mean(mean, axis=axis, keepdims=True)
+    spread = jnp.mean(variance + (mean - whole) ** 2, axis=axis, keepdims=True)
+    return whole, spread
+
+
+def _parameters(module: GroupNorm | BatchNorm, channels: int) -> tuple[jax.Array, jax.Array]:
+    scale = module.param("scale", nn.initializers.ones_init(), (channels,), module.param_dtype)
+    bias = module.param("bias", nn.initializers.zeros_init(), (channels,), module.param_dtype)
+    return scale.astype(jnp.float32), bias.astype(jnp.float32)
+
+
+def _apply(
+    module: GroupNorm | BatchNorm,
+    x: jax.Array,
+    mean: jax.Array,
+    variance: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+) -> jax.Array:
+    """Scales and shifts ``x`` [B, *spatial, C] by statistics [B or 1, C]."""
+    factor = jax.lax.rsqrt(variance + module.epsilon) * scale[None]
+    shift = bias[None] - mean * factor
+    factor = checkpoint_name(factor, STATISTICS)
+    shift = checkpoint_name(shift, STATISTICS)
+    y = _fold_last_axis(x).astype(jnp.float32) * _spread(factor, x) + _spread(shift, x)
+    if module.relu:
+        y = nn.relu(y)
+    return y.astype(module.dtype or x.dtype).reshape(x.shape)
+
+
+def _fold_last_axis(x: jax.Array) -> jax.Array:
+    """[B, ..., W, C] to [B, ..., W * C]."""
+    return x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1])
+
+
+def _spread(values: jax.Array, x: jax.Array) -> jax.Array:
+    """[B or 1, C] to [B or 1, 1, ..., W * C], to broadcast against the folded ``x``."""
+    tiled = jnp.tile(values, (1, x.shape[-2]))
+    return tiled.reshape(values.shape[0], *(1,) * (x.ndim - 3), tiled.shape[-1])

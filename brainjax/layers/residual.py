@@ -1,0 +1,53 @@
+"""Residual blocks."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+
+from brainjax.layers.convolution import Conv
+from brainjax.layers.initialization import uniform_fan_in
+from brainjax.layers.normalization import BatchNorm, GroupNorm
+
+
+class ResidualBlock(nn.Module):
+    """Norm, ReLU, 3x3x3 convolution, twice, and the input added.
+
+    Attributes:
+      norm: ``"group"`` or ``"batch"``.
+      groups: of group norm.
+      dtype: of the computation; statistics are f32 in any case.
+    """
+
+    norm: Literal["group", "batch"] = "group"
+    groups: int = 8
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        """Returns the block's output for ``x`` [B, *spatial, C], of the same shape.
+
+        Args:
+          x: the features.
+          train: whether batch norm takes the statistics of this batch.
+        """
+        y = x
+        for index in (1, 2):
+            y = self._normalize(y, train=train, name=f"norm{index}")
+            y = Conv(
+                x.shape[-1],
+                3,
+                kernel_init=uniform_fan_in,
+                dtype=self.dtype,
+                name=f"conv{index}",
+            )(y)
+        return x + y
+
+    def _normalize(self, x: jax.Array, *, train: bool, name: str) -> jax.Array:
+        if self.norm == "group":
+            return GroupNorm(self.groups, relu=True, dtype=self.dtype, name=name)(x)
+        if self.norm == "batch":
+            return BatchNorm(relu=True, dtype=self.dtype, name=name)(x, train=train)
+        raise ValueError(f"norm is 'group' or 'batch', not {self.norm!r}")

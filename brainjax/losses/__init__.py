@@ -1,0 +1,17 @@
+"""Losses, all in f32, and their sum."""
+
+from brainjax.losses.attention import (
+    attention_loss,
+    inter_class_loss,
+    sample_labels_down,
+)
+from brainjax.losses.dice import soft_dice_loss
+from brainjax.losses.objective import Objective
+
+__all__ = [
+    "Objective",
+    "attention_loss",
+    "inter_class_loss",
+    "sample_labels_down",
+    "soft_dice_loss",
+]

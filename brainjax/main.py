@@ -1,0 +1,106 @@
+"""The command line: flags, one experiment, one job.
+
+    python -m brainjax.main --config=configs/cga.py --workdir=runs/cga
+    python -m brainjax.main --workdir=runs/cga --mode=predict --input=CASE_FOLDER
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from brainjax import __version__
+from brainjax.errors import InputError
+
+MODES = ("train", "prepare", "evaluate", "predict")
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "What to do: a file of configs/, with :VARIANT where it has several."
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made when missing.")
+_MODE = flags.DEFINE_enum("mode", "train", MODES, "Which job to run.")
+_INPUT = flags.DEFINE_multi_string(
+    "input", [], "predict: a case folder, a folder of cases, or files; may be repeated."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "predict: folder to write to; WORKDIR/predictions.")
+_CHECKPOINT = flags.DEFINE_multi_string(
+    "checkpoint", [], "predict, evaluate: runs or checkpoints to average; the best of WORKDIR."
+)
+_PROBABILITIES = flags.DEFINE_bool("probabilities", False, "predict: write probabilities as well.")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs one job; returns the exit code."""
+    if len(arguments) > 1:
+        raise InputError(f"{arguments[1]}: unexpected word; options look like --name=value")
+    from brainjax import jobs, parallel
+
+    parallel.start()
+    return jobs.run(
+        _MODE.value,
+        config=_CONFIG.value,
+        overrides=config_flags.get_override_values(flags.FLAGS["config"]),
+        workdir=None if _WORKDIR.value is None else Path(_WORKDIR.value),
+        inputs=[Path(path) for path in _INPUT.value],
+        output=None if _OUTPUT.value is None else Path(_OUTPUT.value),
+        checkpoints=[Path(path) for path in _CHECKPOINT.value],
+        write_probabilities=_PROBABILITIES.value,
+    )
+
+
+def run() -> None:
+    """Entry point: a user's mistake ends in one line and exit code 2."""
+    logging.set_verbosity(logging.ERROR)
+    try:
+        app.run(main, argv=_with_config_found(sys.argv), flags_parser=_parse_flags)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+def _parse_flags(arguments: Sequence[str]) -> list[str]:
+    if any(word in ("--version", "-version") for word in arguments[1:]):
+        print(__version__)
+        sys.exit(0)
+    try:
+        return list(flags.FLAGS(arguments))
+    except SystemExit:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split())
+        raise InputError(f"command line: {told or type(error).__name__}") from error
+
+
+def _with_config_found(arguments: Sequence[str]) -> list[str]:
+    """Points ``--config=configs/x.py`` at the installed configs when it is not below this folder."""
+    found = []
+    for word in arguments:
+        name, equals, value = word.partition("=")
+        if equals and name.lstrip("-") == "config":
+            path, colon, variant = value.partition(":")
+            word = f"{name}={_find_config(path)}{colon}{variant}"
+        found.append(word)
+    return found
+
+
+def _find_config(path: str) -> str:
+    given = Path(path)
+    package = Path(__file__).parent
+    for candidate in (given, package / "configs" / given.name, package.parent / "configs" / given.name):
+        if candidate.is_file():
+            return str(candidate)
+    folders = [folder for folder in (package / "configs", package.parent / "configs")
+               if folder.is_dir()]
+    known = sorted({file.name for folder in folders for file in folder.glob("[!_]*.py")})
+    raise InputError(f"--config={path}: no such file; configs/ has {', '.join(known)}")
+
+
+if __name__ == "__main__":
+    run()

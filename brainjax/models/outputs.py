@@ -1,0 +1,27 @@
+"""What networks return."""
+
+from __future__ import annotations
+
+import flax.struct
+import jax
+
+
+@flax.struct.dataclass
+class SegmentationOutput:
+    """Output of a segmentation network; what a network does not have is None.
+
+    Attributes:
+      logits: [B, *spatial, K], f32.
+      attention: the attention map S, [B, *spatial / 8, K], f32.
+      prototypes: of the classes, [B, K, C], f32.
+      distance: between the prototypes of one example, D, [B], f32.
+      features_before: the deepest features, [B, *spatial / 8, C].
+      features_after: the same after the intra-class update.
+    """
+
+    logits: jax.Array
+    attention: jax.Array | None = None
+    prototypes: jax.Array | None = None
+    distance: jax.Array | None = None
+    features_before: jax.Array | None = None
+    features_after: jax.Array | None = None

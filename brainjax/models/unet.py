@@ -1,0 +1,142 @@
+"""The residual U-Net that is the baseline of the CGA U-Net (its Table 1)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from brainjax.errors import InputError
+from brainjax.layers.convolution import Conv
+from brainjax.layers.initialization import uniform_fan_in
+from brainjax.layers.residual import ResidualBlock
+from brainjax.layers.upsampling import UpConv
+from brainjax.models.outputs import SegmentationOutput
+
+BLOCKS = (1, 2, 2, 4)  # residual blocks of the encoder's levels, Table 1
+HALVINGS = len(BLOCKS) - 1
+
+# Where the paper and the authors' code differ in this part of the network.
+NORM: dict[str, Literal["group", "batch"]] = {"paper": "batch", "released": "group"}
+REDUCING_KERNEL = {"paper": 3, "released": 1}
+
+
+class UNet(nn.Module):
+    """A U-Net of pre-activated residual blocks, for two or three spatial axes.
+
+    Widths are ``base_width`` times 1, 2, 4 and 8. Parameters are f32 whatever the
+    type of the computation, and so are statistics and outputs.
+
+    Attributes:
+      variant: ``"paper"`` (batch norm, 3x3x3 reducing convolutions) or ``"released"``
+        (group norm, 1x1x1), the authors' code.
+      num_classes: K.
+      base_width: channels at full resolution.
+      norm: ``"group"`` or ``"batch"``; the variant's by default.
+      norm_groups: of group norm; has to divide ``base_width``.
+      dropout: share of whole channels dropped after the first convolution in training.
+      checkpoint_blocks: whether activations inside blocks are worked out again in the
+        backward pass instead of kept: less memory for more time.
+      dtype: of the computation, such as ``jnp.bfloat16``.
+    """
+
+    variant: Literal["paper", "released"] = "paper"
+    num_classes: int = 4
+    base_width: int = 16
+    norm: Literal["group", "batch"] | None = None
+    norm_groups: int = 8
+    dropout: float = 0.2
+    checkpoint_blocks: bool = False
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> SegmentationOutput:
+        """Segments ``x``.
+
+        Args:
+          x: images [B, *spatial, Cin].
+          train: switches dropout on (random key ``dropout``) and lets batch norm take
+            the statistics of this batch.
+
+        Returns:
+          Logits [B, *spatial, K], f32, and what a subclass adds.
+
+        Raises:
+          InputError: a spatial axis does not divide by 8, or an unknown variant.
+        """
+        if self.variant not in NORM:
+            raise InputError(f"variant is 'paper' or 'released', not {self.variant!r}")
+        check_spatial_shape(x.shape[1:-1])
+        skips, features = self._encode(x, train=train)
+        found = self._guide(x, features)
+        features = features if found.features_after is None else found.features_after
+        return found.replace(logits=self._decode(features, skips, train=train))
+
+    def _guide(self, image: jax.Array, features: jax.Array) -> SegmentationOutput:
+        """What is done with the deepest features; nothing here."""
+        return SegmentationOutput(logits=features)
+
+    def _encode(self, x: jax.Array, *, train: bool) -> tuple[list[jax.Array], jax.Array]:
+        """Features of all levels but the deepest, and those of the deepest."""
+        y = self._conv(self.base_width, 3, "init_conv")(x)
+        spatial_axes = range(1, x.ndim - 1)
+        y = nn.Dropout(self.dropout, broadcast_dims=spatial_axes, deterministic=not train)(y)
+        skips = []
+        for level, blocks in enumerate(BLOCKS, start=1):
+            for block in range(1, blocks + 1):
+                y = self._block(f"encoder{level}_block{block}")(y, train)
+            if level <= HALVINGS:
+                skips.append(y)
+                y = self._conv(self.base_width * 2**level, 3, f"down{level}", strides=2)(y)
+        return skips, y
+
+    def _decode(self, y: jax.Array, skips: list[jax.Array], *, train: bool) -> jax.Array:
+        """Logits [B, *spatial, K]."""
+        size = REDUCING_KERNEL[self.variant]
+        for level in range(HALVINGS, 0, -1):
+            width = self.base_width * 2 ** (level - 1)
+            y = self._conv(width, size, f"decoder{level}_reduce")(y)
+            y = UpConv(
+                width, kernel_init=uniform_fan_in, dtype=self.dtype, name=f"decoder{level}_up"
+            )(y)
+            y = jnp.concatenate([skips[level - 1], y], axis=-1)
+            y = self._conv(width, size, f"decoder{level}_merge")(y)
+            y = self._block(f"decoder{level}_block")(y, train)
+        head = Conv(self.num_classes, 1, kernel_init=uniform_fan_in, dtype=jnp.float32, name="head")
+        return head(y)
+
+    def _block(self, name: str) -> nn.Module:
+        block = ResidualBlock
+        if self.checkpoint_blocks:
+            block = nn.remat(ResidualBlock, static_argnums=(2,))  # 2 is train
+        norm = self.norm or NORM[self.variant]
+        return block(norm=norm, groups=self.norm_groups, dtype=self.dtype, name=name)
+
+    def _conv(self, features: int, size: int, name: str, *, strides: int = 1) -> Conv:
+        return Conv(
+            features,
+            size,
+            strides=strides,
+            kernel_init=uniform_fan_in,
+            dtype=self.dtype,
+            name=name,
+        )
+
+
+def check_spatial_shape(shape: tuple[int, ...]) -> None:
+    """Refuses spatial shapes that the network cannot halve three times.
+
+    Raises:
+      InputError: names the shape and the nearest smaller one that works.
+
+    >>> check_spatial_shape((96, 128, 128))
+    """
+    step = 2**HALVINGS
+    if any(size % step for size in shape):
+        nearest = tuple(max(size // step, 1) * step for size in shape)
+        raise InputError(
+            f"patch_shape {tuple(shape)} does not divide by {step}: the network halves "
+            f"each axis {HALVINGS} times; try {nearest}"
+        )

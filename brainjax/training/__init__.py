@@ -1,0 +1,26 @@
+"""State, step, optimiser, checkpoints, loop and logs of a training run."""
+
+from brainjax.training.checkpoint import Checkpoints
+from brainjax.training.loop import LoopOptions, LoopResult, run
+from brainjax.training.logs import MetricsLog, ProgressPrinter, format_duration, read_history
+from brainjax.training.optimizer import OptimizerOptions, learning_rate_schedule, make_optimizer
+from brainjax.training.state import TrainState, create_state
+from brainjax.training.step import predict_step, train_step
+
+__all__ = [
+    "Checkpoints",
+    "LoopOptions",
+    "LoopResult",
+    "MetricsLog",
+    "OptimizerOptions",
+    "ProgressPrinter",
+    "TrainState",
+    "create_state",
+    "format_duration",
+    "learning_rate_schedule",
+    "make_optimizer",
+    "predict_step",
+    "read_history",
+    "run",
+    "train_step",
+]

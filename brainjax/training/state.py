@@ -1,0 +1,75 @@
+"""Everything that a training step changes, as data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+
+@flax.struct.dataclass
+class TrainState:
+    """What has to be saved to go on as if nothing had happened.
+
+    Attributes:
+      step: int32 scalar, updates tried so far (skipped ones included).
+      params: parameters of the network, f32.
+      batch_stats: running statistics of batch norm; empty without batch norm.
+      average: exponential moving average of ``params``; empty when not wanted.
+      optimizer: state of the optax transformation.
+      key: the run's random key; step keys are ``fold_in(key, step)``, so
+        nothing random needs saving besides.
+      skipped: int32 scalar, updates left out because something was not finite.
+      skipped_in_a_row: int32 scalar, how many of them since the last good one.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    average: Any
+    optimizer: Any
+    key: jax.Array
+    skipped: jax.Array
+    skipped_in_a_row: jax.Array
+
+    def variables(self) -> dict[str, Any]:
+        """Variables for prediction: the averaged parameters where they are kept."""
+        params = self.average if jax.tree.leaves(self.average) else self.params
+        return {"params": params, "batch_stats": self.batch_stats}
+
+
+def create_state(
+    key: jax.Array,
+    image: jax.ShapeDtypeStruct | jax.Array,
+    *,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    keep_average: bool,
+) -> TrainState:
+    """Initialises a network and its optimiser.
+
+    Args:
+      key: typed random key; one half initialises, the other stays in the state.
+      image: [B, D, H, W, C], only shape and type matter.
+      model: the network, called as ``model(image, train=...)``.
+      optimizer: optax transformation.
+      keep_average: whether to keep a moving average of the parameters.
+    """
+    init_key, run_key = jax.random.split(key)
+    variables = model.init(init_key, jnp.zeros(image.shape, image.dtype), train=False)
+    params = flax.core.unfreeze(variables["params"])
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=flax.core.unfreeze(variables.get("batch_stats", {})),
+        average=jax.tree.map(jnp.copy, params) if keep_average else {},
+        optimizer=optimizer.init(params),
+        key=run_key,
+        skipped=jnp.zeros((), jnp.int32),
+        skipped_in_a_row=jnp.zeros((), jnp.int32),
+    )

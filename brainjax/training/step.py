@@ -1,0 +1,105 @@
+"""One update of the parameters, pure: ``(state, batch) -> (state, metrics)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from brainjax.augment import AugmentOptions, augment_batch
+from brainjax.training.state import TrainState
+
+Metrics = dict[str, jax.Array]
+Objective = Callable[..., tuple[jax.Array, Metrics]]
+
+
+def train_step(
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    *,
+    model: nn.Module,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    learning_rate: optax.Schedule,
+    augment: AugmentOptions,
+    average_decay: float,
+) -> tuple[TrainState, Metrics]:
+    """Augments a batch, takes the gradient, and updates unless something is not finite.
+
+    Args:
+      state: see ``TrainState``.
+      batch: ``image`` [B, D, H, W, C] and ``labels`` [B, D, H, W] (classes).
+      model: the network, ``model(image, train=True)``.
+      objective: ``(output, labels, step) -> (total, parts)``, all f32 scalars.
+      optimizer: optax transformation that ``state.optimizer`` belongs to.
+      learning_rate: its schedule, for the log.
+      augment: what is done to the batch beforehand.
+      average_decay: of the parameters' moving average; 0 leaves it alone.
+
+    Returns:
+      The new state and f32 scalars: the objective's parts, ``gradient_norm``,
+      ``learning_rate``, and ``finite/<part>`` (1 where that part was finite).
+      An update with any part not finite is left out and counted in
+      ``state.skipped``.
+    """
+    key = jax.random.fold_in(state.key, state.step)
+    augment_key, dropout_key = jax.random.split(key)
+    image, labels = augment_batch(
+        augment_key, batch["image"].astype(jnp.float32), batch["labels"], augment
+    )
+
+    def loss(params: Any) -> tuple[jax.Array, tuple[Metrics, Any]]:
+        output, changed = model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            image,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": dropout_key},
+        )
+        total, parts = objective(output, labels, state.step)
+        return total, (parts, changed.get("batch_stats", {}))
+
+    gradients, (parts, batch_stats) = jax.grad(loss, has_aux=True)(state.params)
+    metrics = {**parts, "gradient_norm": optax.tree.norm(gradients)}
+    checks = {f"finite/{name}": jnp.isfinite(value) for name, value in metrics.items()}
+    finite = jnp.all(jnp.stack(list(checks.values())))
+
+    updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+    params = optax.apply_updates(state.params, updates)
+    average = state.average
+    if average_decay:
+        decay = jnp.minimum(average_decay, (1.0 + state.step) / (10.0 + state.step))
+        average = optax.incremental_update(params, state.average, 1.0 - decay)
+    good = {
+        "params": params,
+        "batch_stats": batch_stats,
+        "average": average,
+        "optimizer": optimizer_state,
+    }
+    kept = jax.tree.map(
+        lambda new, old: jnp.where(finite, new, old),
+        good,
+        {name: getattr(state, name) for name in good},
+    )
+    failed = 1 - finite.astype(jnp.int32)
+    metrics["learning_rate"] = learning_rate(state.step)
+    metrics |= {name: value.astype(jnp.float32) for name, value in checks.items()}
+    state = state.replace(
+        step=state.step + 1,
+        skipped=state.skipped + failed,
+        skipped_in_a_row=(state.skipped_in_a_row + failed) * failed,
+        **kept,
+    )
+    return state, metrics
+
+
+def predict_step(
+    variables: dict[str, Any], image: jax.Array, *, model: nn.Module
+) -> jax.Array:
+    """Class probabilities [B, D, H, W, K] of a batch [B, D, H, W, C], in f32."""
+    output = model.apply(variables, image, train=False)
+    return jax.nn.softmax(output.logits.astype(jnp.float32), axis=-1)

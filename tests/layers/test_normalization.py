@@ -1,0 +1,97 @@
+"""Group and batch norm against PyTorch and against their definition."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from brainjax.layers import BatchNorm, GroupNorm
+from brainjax.layers.normalization import channel_moments
+
+
+def to_torch(x):
+    torch = pytest.importorskip("torch")
+    return torch.from_numpy(np.moveaxis(np.array(x), -1, 1).copy())
+
+
+def from_torch(x):
+    return np.moveaxis(x.detach().numpy(), 1, -1)
+
+
+@pytest.mark.parametrize("spatial", [(5, 6), (3, 5, 4)])
+@pytest.mark.parametrize("relu", [False, True])
+def test_group_norm_and_its_gradients_equal_pytorch(spatial, relu, rng):
+    torch = pytest.importorskip("torch")
+    x = (3 * rng.normal(size=(2, *spatial, 16)) + 2).astype(np.float32)
+    scale, bias = rng.normal(size=(2, 16)).astype(np.float32)
+    weight = rng.normal(size=x.shape).astype(np.float32)
+    layer = GroupNorm(4, relu=relu)
+
+    def loss(x, scale, bias):
+        y = layer.apply({"params": {"scale": scale, "bias": bias}}, x)
+        return jnp.sum(y * weight), y
+
+    (_, y), gradients = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)(
+        jnp.array(x), jnp.array(scale), jnp.array(bias)
+    )
+    theirs = torch.nn.GroupNorm(4, 16)
+    theirs.weight.data, theirs.bias.data = torch.from_numpy(scale), torch.from_numpy(bias)
+    x_torch = to_torch(x).requires_grad_()
+    y_torch = theirs(x_torch)
+    y_torch = torch.relu(y_torch) if relu else y_torch
+    (y_torch * to_torch(weight)).sum().backward()
+    np.testing.assert_allclose(y, from_torch(y_torch), atol=2e-5)
+    np.testing.assert_allclose(gradients[0], from_torch(x_torch.grad), atol=2e-5)
+    np.testing.assert_allclose(gradients[1], theirs.weight.grad, atol=1e-4)
+    np.testing.assert_allclose(gradients[2], theirs.bias.grad, atol=1e-4)
+
+
+def test_batch_norm_trains_and_predicts_as_pytorch(rng):
+    torch = pytest.importorskip("torch")
+    layer, theirs = BatchNorm(), torch.nn.BatchNorm3d(6)
+    variables = layer.init(jax.random.key(0), jnp.zeros((2, 3, 4, 5, 6)), train=True)
+    np.testing.assert_array_equal(variables["batch_stats"]["var"], 1.0)  # init moves nothing
+    for _ in range(3):
+        x = (2 * rng.normal(size=(2, 3, 4, 5, 6)) - 1).astype(np.float32)
+        y, changed = layer.apply(variables, jnp.array(x), train=True, mutable=["batch_stats"])
+        np.testing.assert_allclose(y, from_torch(theirs(to_torch(x))), atol=2e-5)
+        variables = {**variables, **changed}
+    statistics = variables["batch_stats"]
+    np.testing.assert_allclose(statistics["mean"], theirs.running_mean, rtol=1e-5)
+    np.testing.assert_allclose(statistics["var"], theirs.running_var, rtol=1e-5)
+    y = layer.apply(variables, jnp.array(x), train=False)
+    np.testing.assert_allclose(y, from_torch(theirs.eval()(to_torch(x))), atol=2e-5)
+
+
+def test_variance_keeps_its_digits_far_from_zero(rng):
+    x = (1e4 + rng.normal(size=(1, 8, 8, 8, 2))).astype(np.float32)
+    _, variance = channel_moments(jnp.array(x))
+    expected = x.astype(np.float64).var(axis=(1, 2, 3))
+    np.testing.assert_allclose(variance, expected, rtol=1e-3)
+
+
+def test_constant_input_gives_the_bias():
+    layer = GroupNorm(2)
+    x = jnp.full((1, 4, 4, 4), 3.7)
+    variables = {"params": {"scale": jnp.ones(4), "bias": jnp.arange(4.0)}}
+    np.testing.assert_allclose(layer.apply(variables, x)[0, 2, 2], np.arange(4.0), atol=1e-5)
+    gradient = jax.grad(lambda x: jnp.sum(layer.apply(variables, x) ** 2))(x)
+    assert np.isfinite(gradient).all()
+
+
+def test_statistics_of_bfloat16_input_are_float32(rng):
+    # A bf16 sum of 4096 ones would stop at 256.
+    x = jnp.array(1 + 0.1 * rng.normal(size=(1, 16, 16, 16, 8)), jnp.bfloat16)
+    layer = GroupNorm(8)
+    variables = layer.init(jax.random.key(0), x)
+    y = layer.apply(variables, x)
+    assert y.dtype == jnp.bfloat16
+    expected = layer.apply(variables, x.astype(jnp.float32))
+    np.testing.assert_allclose(y.astype(jnp.float32), expected, atol=0.02, rtol=0.01)
+
+
+def test_groups_that_do_not_divide_are_refused():
+    with pytest.raises(ValueError, match="8 groups do not divide 12 channels"):
+        GroupNorm(8).init(jax.random.key(0), jnp.zeros((1, 4, 4, 12)))
