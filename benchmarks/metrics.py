@@ -12,6 +12,7 @@ whole volume.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import statistics
 import time
@@ -78,57 +79,72 @@ def median_seconds(job: Callable[[], object], repeats: int) -> float:
 def measure(shape: tuple[int, int, int], repeats: int) -> dict[str, float | None]:
     """Seconds for the three regions together, by what was computed; None where not installed."""
     reference, good, far = make_case(shape)
-
-    def masks(labels: np.ndarray) -> list[np.ndarray]:
-        return [np.isin(labels, classes) for classes in REGIONS.values()]
-
-    def each(job: Callable[[np.ndarray, np.ndarray], object], predicted: np.ndarray) -> None:
-        for pair in zip(masks(predicted), masks(reference), strict=True):
-            job(*pair)
-
-    def hd95(method: str) -> Callable[[np.ndarray, np.ndarray], float]:
-        def job(one: np.ndarray, other: np.ndarray) -> float:
-            measured = compute_surface_distances(
-                one, other, spacing_mm=SPACING_MM, elements=HD95_METHODS[method]
-            )
-            return hausdorff_distance(measured, method=method)
-
-        return job
-
-    def case(predicted: np.ndarray, **options: bool) -> object:
-        return score_case(
-            predicted,
-            reference,
-            case_id="benchmark",
-            regions=REGIONS,
-            spacing_mm=SPACING_MM,
-            convention="brats2019",
-            **options,
-        )
-
+    reference_masks = region_masks(reference)
     seconds: dict[str, float | None] = {}
     for name, predicted in (("good", good), ("far false positive", far)):
-        jobs: dict[str, Callable[[], object]] = {
-            "Dice": lambda p=predicted: each(count_overlap, p),
-            **{
-                f"HD95 {method}": lambda p=predicted, m=method: each(hd95(m), p)
-                for method in HD95_METHODS
-            },
-            "HD95 SciPy, whole volume": lambda p=predicted: each(whole_volume_hd95, p),
-            "score_case, overlap only": lambda p=predicted: case(p, with_surface=False),
-            "score_case, everything": lambda p=predicted: case(p),
-            "score_case, lesion-wise too": lambda p=predicted: case(p, lesion_wise=True),
-        }
+        masks = region_masks(predicted)
+        score = functools.partial(score_labels, predicted, reference)
+        each = functools.partial(for_each_region, masks, reference_masks)
+        jobs: dict[str, Callable[[], object]] = {"Dice": functools.partial(each, count_overlap)}
+        for method in HD95_METHODS:
+            jobs[f"HD95 {method}"] = functools.partial(each, functools.partial(hd95, method))
+        jobs["HD95 SciPy, whole volume"] = functools.partial(each, whole_volume_hd95)
+        jobs["score_case, overlap only"] = functools.partial(score, with_surface=False)
+        jobs["score_case, everything"] = score
+        jobs["score_case, lesion-wise too"] = functools.partial(score, lesion_wise=True)
         for job, run in jobs.items():
             seconds[f"{job} ({name})"] = median_seconds(run, repeats)
-        monai = _monai_seconds(masks(predicted), masks(reference), repeats)
-        seconds[f"HD95 MONAI ({name})"] = monai
+        seconds[f"HD95 MONAI ({name})"] = monai_seconds(masks, reference_masks, repeats)
     return seconds
 
 
-def _monai_seconds(
+def region_masks(labels: np.ndarray) -> list[np.ndarray]:
+    """The boolean mask of each region."""
+    return [np.isin(labels, classes) for classes in REGIONS.values()]
+
+
+def for_each_region(
+    predicted: list[np.ndarray],
+    reference: list[np.ndarray],
+    job: Callable[[np.ndarray, np.ndarray], object],
+) -> None:
+    """Runs a job on the two masks of each region."""
+    for pair in zip(predicted, reference, strict=True):
+        job(*pair)
+
+
+def hd95(method: str, predicted: np.ndarray, reference: np.ndarray) -> float:
+    """HD95 of two masks by one of our definitions."""
+    distances = compute_surface_distances(
+        predicted, reference, spacing_mm=SPACING_MM, elements=HD95_METHODS[method]
+    )
+    return hausdorff_distance(distances, method=method)
+
+
+def score_labels(
+    predicted: np.ndarray,
+    reference: np.ndarray,
+    *,
+    with_surface: bool = True,
+    lesion_wise: bool = False,
+) -> object:
+    """All scores of the case by the convention of BraTS 2019."""
+    return score_case(
+        predicted,
+        reference,
+        case_id="benchmark",
+        regions=REGIONS,
+        spacing_mm=SPACING_MM,
+        convention="brats2019",
+        with_surface=with_surface,
+        lesion_wise=lesion_wise,
+    )
+
+
+def monai_seconds(
     predicted: list[np.ndarray], reference: list[np.ndarray], repeats: int
 ) -> float | None:
+    """Median time of MONAI's HD95 for the three regions; None where it is not installed."""
     if importlib.util.find_spec("monai") is None or importlib.util.find_spec("torch") is None:
         return None
     import torch
@@ -143,7 +159,7 @@ def _monai_seconds(
 
 def main() -> None:
     """Prints the table and, with ``--json``, writes the same numbers."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", metavar="FILE", help="also write the numbers here")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--shape", type=int, nargs=3, default=(240, 240, 155))

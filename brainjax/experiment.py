@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -19,6 +21,8 @@ from brainjax.models import MODELS
 from brainjax.training import (
     LoopOptions,
     OptimizerOptions,
+    TrainState,
+    create_state,
     learning_rate_schedule,
     make_optimizer,
 )
@@ -145,6 +149,30 @@ class Experiment:
         _check_keys("model", options, known | {"name", "dtype"}, needed=set())
         return _make(network, "model", dict(options, num_classes=num_classes, dtype=DTYPES[dtype]))
 
+    def abstract_state(self, model: nn.Module) -> TrainState:
+        """Shapes of everything that training saves, without computing any of it.
+
+        Raises:
+          InputError: the network cannot take patches of ``batches.patch_shape``.
+        """
+        create = functools.partial(
+            create_state,
+            image=self.patch,
+            model=model,
+            optimizer=self.make_optimizer(steps_per_epoch=1),
+            keep_average=self.optimizer.average_decay > 0,
+        )
+        try:
+            return jax.eval_shape(create, jax.random.key(0))
+        except ValueError as error:
+            raise InputError(f"model: {error}") from error
+
+    @property
+    def patch(self) -> jax.ShapeDtypeStruct:
+        """One patch as the network gets it, [1, D, H, W, C]."""
+        shape = (1, *self.batches.patch_shape, len(self.data.modalities))
+        return jax.ShapeDtypeStruct(shape, jnp.float32)
+
     def make_objective(self, steps_per_epoch: int) -> Objective:
         """The loss; its inter-class term joins after so many epochs."""
         options = dict(self.config["objective"])
@@ -196,7 +224,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
         inference=_inference(plain["inference"], plain["batches"]),
         **made,
     )
-    experiment.make_model(num_classes=4)
+    experiment.abstract_state(experiment.make_model(num_classes=4))
     experiment.make_objective(steps_per_epoch=1)
     return experiment
 

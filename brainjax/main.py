@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -43,13 +44,20 @@ def main(arguments: Sequence[str]) -> int:
     return jobs.run(
         _MODE.value,
         config=_CONFIG.value,
-        overrides=config_flags.get_override_values(flags.FLAGS["config"]),
+        overrides=_overrides(),
         workdir=None if _WORKDIR.value is None else Path(_WORKDIR.value),
         inputs=[Path(path) for path in _INPUT.value],
         output=None if _OUTPUT.value is None else Path(_OUTPUT.value),
         checkpoints=[Path(path) for path in _CHECKPOINT.value],
         write_probabilities=_PROBABILITIES.value,
     )
+
+
+def _overrides() -> dict[str, Any]:
+    """What --config.x.y=z changed, dotted names to values."""
+    if _CONFIG.value is None:
+        return {}
+    return config_flags.get_override_values(flags.FLAGS["config"])
 
 
 def run() -> None:
@@ -74,7 +82,9 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
     except SystemExit:
         raise
     except Exception as error:
-        told = " ".join(str(error).split())
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        inside = any(line.endswith("Traceback (most recent call last):") for line in lines)
+        told = lines[-1] if inside else " ".join(lines)
         raise InputError(f"command line: {told or type(error).__name__}") from error
 
 

@@ -85,7 +85,7 @@ class TrainingBatches(Iterator[Batch]):
     """
 
     def __init__(self, dataset: grain.IterDataset, *, start_step: int):
-        self._iterator = iter(dataset)
+        self._iterator: Any = iter(dataset)
         self._batch = start_step
         self.waited_seconds = 0.0
 
@@ -95,6 +95,8 @@ class TrainingBatches(Iterator[Batch]):
         return {"batch": self._batch}
 
     def __next__(self) -> Batch:
+        if self._iterator is None:
+            raise StopIteration
         began = time.perf_counter()
         batch = next(self._iterator)
         self.waited_seconds += time.perf_counter() - began
@@ -102,8 +104,11 @@ class TrainingBatches(Iterator[Batch]):
         return batch
 
     def close(self) -> None:
-        """Stops the reading threads and processes."""
-        self._iterator.close()
+        """Stops the reading threads and processes; there are no batches afterwards."""
+        if self._iterator is not None:
+            self._iterator.close()
+            # grain's worker processes end cleanly only when it is let go of as well.
+            self._iterator = None
 
     def __enter__(self) -> TrainingBatches:
         return self
@@ -196,7 +201,7 @@ class _ReadBatch:
     def __call__(self, plan: dict[str, np.ndarray]) -> Batch:
         patch = self._options.patch_shape
         size = len(plan["number"])
-        batch = {
+        batch: Batch = {
             "image": np.empty((size, *patch, len(self._records.modalities)), np.float16),
             "labels": np.empty((size, *patch), np.uint8),
             "case_index": np.array([self._case_indices[i] for i in plan["case"]], np.int32),

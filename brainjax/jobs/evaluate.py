@@ -125,7 +125,8 @@ def finish(
     )
     print(f"\n{summary_markdown(sets[0].scores)}\n", flush=True)
     for scored in sets:
-        print(f"{scored.prefix}/dice/mean {summary[f'{scored.prefix}/dice/mean']:.4f}", flush=True)
+        name = f"{scored.prefix}/dice/mean"
+        print(f"{name} {summary.get(name, float('nan')):.4f}", flush=True)
     print(f"report: {workdir / 'report.html'}", flush=True)
     return summary
 

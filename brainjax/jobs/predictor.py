@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from brainjax import __version__, experiment
 from brainjax.errors import InputError
 from brainjax.experiment import Experiment
 from brainjax.inference import Predict, Variables, segment_volume
 from brainjax.scans import CONVENTIONS, Volume
-from brainjax.training import Checkpoints, TrainState, create_state, predict_step
+from brainjax.training import Checkpoints, predict_step
 
 CHECKPOINTS = "checkpoints"
 
@@ -111,7 +110,7 @@ def load_predictor(
             run = checkpoints.read_run(step)
             built = experiment.build(_overridden(run["config"], overrides or {}))
             model = built.make_model(len(CONVENTIONS[run["label_convention"]].classes))
-            variables = checkpoints.restore_model(step, _shapes(built, model))
+            variables = checkpoints.restore_model(step, built.abstract_state(model))
         found.append((path, built, model, variables, run, step))
     first_path, built, model, _, run, _ = found[0]
     for path, _, other_model, _, other_run, _ in found[1:]:
@@ -161,20 +160,3 @@ def _overridden(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict
             )
         changed[section] = {**changed[section], key: value}
     return changed
-
-
-def _shapes(built: Experiment, model: Any) -> TrainState:
-    """Shapes of everything that training saved, without computing it."""
-    image = jax.ShapeDtypeStruct(
-        (1, *built.batches.patch_shape, len(built.data.modalities)), jnp.float32
-    )
-    return jax.eval_shape(
-        lambda key: create_state(
-            key,
-            image,
-            model=model,
-            optimizer=built.make_optimizer(steps_per_epoch=1),
-            keep_average=built.optimizer.average_decay > 0,
-        ),
-        jax.random.key(0),
-    )

@@ -54,7 +54,11 @@ def prepare(experiment: Experiment, workdir: Path) -> PreparedData:
     """
     notes = []
     if experiment.data.root:
-        cohort = find_cohort(Path(experiment.data.root), experiment.data.label_convention)
+        cohort = find_cohort(
+            experiment.data.root,
+            experiment.data.label_convention,
+            modalities=experiment.data.modalities,
+        )
     elif experiment.data.needs_root:
         raise InputError(
             "config.data.root is empty: this recipe is for real scans; "

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from brainjax import parallel, training
@@ -58,12 +57,9 @@ def train(built: Experiment, workdir: Path) -> int:
     mesh = parallel.make_mesh(built.batches.batch_size)
     model = built.make_model(data.num_classes)
     optimizer = built.make_optimizer(steps_per_epoch)
-    image = jax.ShapeDtypeStruct(
-        (1, *built.batches.patch_shape, len(built.data.modalities)), jnp.float32
-    )
     create = functools.partial(
         training.create_state,
-        image=image,
+        image=built.patch,
         model=model,
         optimizer=optimizer,
         keep_average=built.optimizer.average_decay > 0,

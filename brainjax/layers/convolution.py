@@ -1,7 +1,7 @@
 """Convolution over two or three spatial axes, channels last, padded as PyTorch pads.
 
-The layer pads ``k // 2`` voxels of zeros on both sides of every axis. For a stride
-of two on an even size this differs from XLA's ``"SAME"``, which pads on one side.
+The layer pads ``k // 2`` zeros on both sides of every axis. For a stride of two on an
+even size this differs from XLA's ``"SAME"``, which pads on one side only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-DIMENSIONS = {2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
+from brainjax.layers import cpu_convolution
+from brainjax.layers.window import Window
 
 
 def convolve(
@@ -24,18 +25,67 @@ def convolve(
     strides: int | Sequence[int] = 1,
     padding: Sequence[tuple[int, int]] | None = None,
 ) -> jax.Array:
-    """Convolution of ``x`` [B, *spatial, Cin] with ``kernel`` [*k, Cin, Cout]."""
+    """Convolves a batch of images or volumes: ``y[o] = sum_t x[s * o + t - p] kernel[t]``.
+
+    On accelerators this is XLA's convolution; on a CPU it is the fastest lowering that
+    is safe for the shapes (see ``cpu_convolution.choose_lowering``), equal within
+    rounding, values and gradients.
+
+    Args:
+      x: input [B, *spatial, Cin] with two or three spatial axes.
+      kernel: weights [*k, Cin, Cout] of the same type.
+      strides: voxels between outputs, one number or one for each axis.
+      padding: zeros before and after each axis; ``k // 2`` on both sides by default.
+
+    Returns:
+      [B, *out, Cout] with ``out = (n + before + after - k) // stride + 1``.
+
+    Raises:
+      ValueError: the shapes or types do not fit.
+
+    >>> convolve(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)), strides=2)[0, :, :, 0]
+    Array([[4., 6.],
+           [6., 9.]], dtype=float32)
+    """
     rank = x.ndim - 2
-    strides = (strides,) * rank if isinstance(strides, int) else tuple(strides)
-    if padding is None:
-        padding = tuple((k // 2, k // 2) for k in kernel.shape[:rank])
-    return lax.conv_general_dilated(
-        x, kernel, strides, padding, dimension_numbers=DIMENSIONS[rank]
+    if rank not in (2, 3) or kernel.ndim != x.ndim or kernel.shape[rank] != x.shape[-1]:
+        raise ValueError(f"kernel {kernel.shape} does not fit the input {x.shape}")
+    if x.dtype != kernel.dtype:
+        raise ValueError(f"the input is {x.dtype} and the kernel {kernel.dtype}")
+    window = Window(
+        size=x.shape[1:-1],
+        kernel=kernel.shape[:rank],
+        strides=_per_axis(strides, rank),
+        padding=tuple((k // 2, k // 2) for k in kernel.shape[:rank])
+        if padding is None
+        else tuple((int(low), int(high)) for low, high in padding),
     )
+    lowering = "plain"
+    if jax.default_backend() == "cpu" and 0 not in (*x.shape, *kernel.shape):
+        lowering = cpu_convolution.choose_lowering(window, x.dtype)
+    if lowering == "plain":
+        return cpu_convolution.plain_forward(window, x, kernel)
+    if window.is_product:
+        steps = (1, *window.strides, 1)
+        return jnp.matmul(lax.slice(x, (0,) * x.ndim, x.shape, steps), kernel[(0,) * rank])
+    return cpu_convolution.convolve(window, lowering, x, kernel)
 
 
 class Conv(nn.Module):
-    """A convolution with ``k // 2`` zeros on both sides: [B, *spatial, Cin] to Cout."""
+    """A convolution with ``k // 2`` zeros on both sides of every axis.
+
+    Parameters: ``kernel`` [*k, Cin, features] and ``bias`` [features].
+
+    Attributes:
+      features: channels of the output.
+      kernel_size: one number or one for each spatial axis.
+      strides: one number or one for each spatial axis.
+      use_bias: whether to add a bias.
+      dtype: type to compute in; the promoted type of input and parameters by default.
+      param_dtype: type of the parameters.
+      kernel_init: initial values of the kernel.
+      bias_init: initial values of the bias.
+    """
 
     features: int
     kernel_size: int | Sequence[int]
@@ -48,15 +98,25 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns the convolution of ``x`` [B, *spatial, Cin], [B, *out, features]."""
+        """Convolves ``x`` [B, *spatial, Cin] into [B, *out, features]."""
         rank = x.ndim - 2
-        size = self.kernel_size
-        size = (size,) * rank if isinstance(size, int) else tuple(size)
-        shape = (*size, x.shape[-1], self.features)
+        shape = (*_per_axis(self.kernel_size, rank), x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         bias = None
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         y = convolve(x, kernel, strides=self.strides)
-        return y if bias is None else y + jnp.reshape(bias, (1,) * (rank + 1) + (-1,))
+        return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
+
+
+def _per_axis(value: int | Sequence[int], rank: int) -> tuple[int, ...]:
+    """One number for each of ``rank`` axes, as Python integers.
+
+    Raises:
+      ValueError: as many numbers as axes are needed.
+    """
+    values = (value,) * rank if isinstance(value, int) else tuple(int(v) for v in value)
+    if len(values) != rank:
+        raise ValueError(f"expected one number or {rank}, found {values}")
+    return values

@@ -60,8 +60,7 @@ class GroupNorm(nn.Module):
             mean, variance = (v.reshape(grouped) for v in (mean, variance))
             mean, variance = combine_moments(mean, variance, axis=-1)
             mean, variance = (
-                jnp.broadcast_to(v, grouped).reshape(x.shape[0], channels)
-                for v in (mean, variance)
+                jnp.broadcast_to(v, grouped).reshape(x.shape[0], channels) for v in (mean, variance)
             )
             return _apply(self, x, mean, variance, scale, bias)
 
@@ -106,9 +105,7 @@ class BatchNorm(nn.Module):
 
         if not train:
             mean, variance = running_mean.value[None], running_variance.value[None]
-            return _keep_statistics(functools.partial(_apply, self))(
-                x, mean, variance, scale, bias
-            )
+            return _keep_statistics(functools.partial(_apply, self))(x, mean, variance, scale, bias)
 
         @_keep_statistics
         def normalize(

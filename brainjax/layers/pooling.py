@@ -7,6 +7,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.lax import Precision
 
 
@@ -90,13 +91,15 @@ def inter_class_distance(
     >>> float(inter_class_distance(corners, form="released")[0])
     10.0
     """
+    # A class is not paired with itself: compiled code may subtract two differently
+    # rounded copies of one prototype, and the root's gradient would blow the rest up.
+    first, second = np.triu_indices(prototypes.shape[1], k=1)
     prototypes = prototypes.astype(jnp.float32)
-    difference = prototypes[:, :, None, :] - prototypes[:, None, :, :]  # [B, K, K, C]
-    squares = jnp.sum(difference**2, axis=-1)
+    squares = jnp.sum((prototypes[:, first] - prototypes[:, second]) ** 2, axis=-1)  # [B, pairs]
     if form == "paper":
-        return jnp.sum(_root(squares), axis=(1, 2))
+        return 2.0 * jnp.sum(_root(squares), axis=1)
     if form == "released":
-        return _root(jnp.sum(squares, axis=(1, 2)))
+        return _root(2.0 * jnp.sum(squares, axis=1))
     raise ValueError(f"form is 'paper' or 'released', not {form!r}")
 
 

@@ -8,7 +8,7 @@ import logging
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def _write_generation(
     total = len(cohort.cases)
     began = time.monotonic()
 
-    def examples() -> Iterator[Example]:
+    def examples() -> Generator[Example, None, None]:
         for index, example in enumerate(read_examples(cohort, options)):
             if index == 0:
                 _check_space(directory, example, total)

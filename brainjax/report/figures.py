@@ -7,6 +7,8 @@ suits a light and a dark page.
 
 from __future__ import annotations
 
+import hashlib
+import html
 import io
 import math
 import os
@@ -25,8 +27,10 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's colours that read on white and on black, for the colour-blind too."""
 
 _INK = "#010203"
-_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+_DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
+_MOST_POINTS = 400
+_MOST_MARKERS = 40
 
 
 def draw_curves(
@@ -36,9 +40,10 @@ def draw_curves(
     title: str,
     ylabel: str,
     limits: tuple[float, float] | None = None,
-    logarithmic: bool = False,
 ) -> Figure | None:
     """Draws quantities of a run over its steps.
+
+    Where there are more than 400 rows, each point is the mean of several.
 
     Args:
       history: rows of ``metrics.jsonl``: ``"step"`` and any other keys; values that
@@ -47,47 +52,45 @@ def draw_curves(
       title: of the figure.
       ylabel: name and unit of the quantity.
       limits: of the vertical axis.
-      logarithmic: whether to draw the vertical axis so.
 
     Returns:
       The figure, or None when no line has a value.
     """
     series = {label: _series(history, key) for label, key in lines.items()}
-    series = {label: points for label, points in series.items() if points[0]}
+    series = {label: points for label, points in series.items() if points}
     if not series:
         return None
-    figure, axes = _figure(title)
-    for index, (label, (steps, values)) in enumerate(series.items()):
-        few = len(steps) <= 40
+    figure, axes = _figure(title, ylabel)
+    for index, (label, points) in enumerate(series.items()):
         axes.plot(
-            steps,
-            values,
-            label=label,
+            [step for step, _ in points],
+            [value for _, value in points],
+            label=_plain(label),
             color=PALETTE[index % len(PALETTE)],
             linestyle=_DASHES[index % len(_DASHES)],
             linewidth=1.8,
-            marker=_MARKERS[index % len(_MARKERS)] if few else None,
-            markersize=4,
+            marker=_MARKERS[index % len(_MARKERS)] if len(points) <= _MOST_MARKERS else None,
+            markersize=4.5,
         )
-    axes.set_xlabel("step")
-    axes.set_ylabel(ylabel)
+    axes.set_xlabel("step", color=_INK)
     if limits is not None:
         axes.set_ylim(limits)
-    if logarithmic and min(min(values) for _, values in series.values()) > 0:
-        axes.set_yscale("log")
     if len(series) > 1:
-        legend = axes.legend(frameon=False, fontsize=10, labelcolor=_INK, ncols=min(3, len(series)))
-        legend.set_in_layout(True)
+        figure.legend(
+            loc="outside lower center",
+            frameon=False,
+            fontsize=11,
+            labelcolor=_INK,
+            ncols=2 if len(series) in (2, 4) else 3,
+        )
     return figure
 
 
-def draw_scores(
-    scores: Mapping[str, Sequence[float]], *, title: str, ylabel: str
-) -> Figure | None:
-    """Draws every case's score as a dot and their quartiles as a box, per region.
+def draw_scores(scores: Mapping[str, Sequence[float]], *, title: str, ylabel: str) -> Figure | None:
+    """Draws every case's score as a mark, and quartiles as a box, per region.
 
     Args:
-      scores: region to one score per case; NaN is left out and counted on the axis.
+      scores: region to one score per case; NaN is left out of the count below it.
       title: of the figure.
       ylabel: name and unit of the score.
 
@@ -97,53 +100,63 @@ def draw_scores(
     defined = {name: [v for v in values if math.isfinite(v)] for name, values in scores.items()}
     if not any(defined.values()):
         return None
-    figure, axes = _figure(title)
-    ticks = []
-    for index, (region, values) in enumerate(defined.items()):
+    figure, axes = _figure(title, ylabel)
+    for index, values in enumerate(defined.values()):
         colour = PALETTE[index % len(PALETTE)]
         if len(values) > 1:
-            ink = {"color": colour, "linewidth": 1.6}
+            line = {"color": colour, "linewidth": 1.6}
             axes.boxplot(
-                values, positions=[index], widths=0.5, showfliers=False,
-                boxprops=ink, whiskerprops=ink, capprops=ink,
+                [values],
+                positions=[index],
+                widths=0.55,
+                showfliers=False,
+                boxprops=line,
+                whiskerprops=line,
+                capprops=line,
                 medianprops={"color": _INK, "linewidth": 2.2},
-            )  # fmt: skip
-        # The golden ratio spreads neighbours apart without chance.
-        shift = [index + 0.36 * ((0.618 * n) % 1 - 0.5) for n in range(len(values))]
+            )
+        # Steps of the golden ratio keep neighbours apart without chance.
+        shift = [index + 0.36 * ((0.618 * number) % 1 - 0.5) for number in range(len(values))]
         axes.plot(
-            shift, values, linestyle="", marker=_MARKERS[index % len(_MARKERS)],
-            markersize=5, alpha=0.75, color=colour, markeredgewidth=0,
-        )  # fmt: skip
-        ticks.append(f"{region}\nn = {len(values)}")
-    axes.set_xticks(range(len(ticks)), ticks)
-    axes.set_xlim(-0.6, len(ticks) - 0.4)
-    axes.set_ylabel(ylabel)
+            shift,
+            values,
+            linestyle="",
+            marker=_MARKERS[index % len(_MARKERS)],
+            markersize=5.5,
+            markeredgewidth=0,
+            alpha=0.75,
+            color=colour,
+        )
+    labels = [f"{_plain(name)}\nn = {len(values)}" for name, values in defined.items()]
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_xlim(-0.6, len(labels) - 0.4)
     return figure
 
 
 def svg_text(figure: Figure, *, description: str) -> str:
-    """Turns a figure into SVG to put inside a page, with its text as text.
+    """Turns a figure into SVG to put inside a page, its words as text in the page's ink.
 
     Args:
-      figure: from this module.
-      description: what a screen reader says; escaped here.
+      figure: from `draw_curves` or `draw_scores`.
+      description: what a screen reader says instead; escaped here.
     """
     stream = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "brainjax"}):
-        metadata = {"Date": None, "Creator": None, "Type": None, "Format": None}
-        figure.savefig(stream, format="svg", transparent=True, metadata=metadata)
+        nothing = dict.fromkeys(("Date", "Creator", "Type", "Format"))
+        figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
     text = stream.getvalue()
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = re.sub(PALETTE[0], f"var(--blue,{PALETTE[0]})", text, flags=re.IGNORECASE)
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
-    # Every figure numbers its parts from one; on a page they must not meet.
-    tag = f"f{abs(hash_of(text)):x}"
-    text = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{tag}-", text)
-    label = _escaped(description)
+    text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
+    # Figures number their parts alike; the prefix keeps them apart on one page.
+    prefix = "f" + hashlib.sha256(text.encode()).hexdigest()[:10]
+    text = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{prefix}-", text)
+    label = html.escape(description)
     return text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 
-def png_bytes(figure: Figure, *, dpi: int = 100) -> bytes:
+def png_bytes(figure: Figure, *, dpi: int = 120) -> bytes:
     """Turns a figure into PNG; equal figures give equal bytes."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=dpi, metadata={"Software": None})
@@ -155,3 +168,42 @@ def save_figure(path: str | os.PathLike[str], figure: Figure, *, dpi: int = 150)
     data = png_bytes(figure, dpi=dpi)
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def _figure(title: str, ylabel: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.8, 3.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.set_title(_plain(title), fontsize=12, color=_INK, loc="left")
+    axes.set_ylabel(_plain(ylabel), fontsize=11, color=_INK)
+    axes.xaxis.label.set_fontsize(11)
+    axes.tick_params(labelsize=10.5, labelcolor=_INK, color=_INK)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(_INK)
+    axes.grid(axis="y", color=_INK, alpha=0.18, linewidth=0.8)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib does not read as a formula."""
+    return text.replace("$", r"\$")
+
+
+def _series(history: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+    points = [
+        (float(row["step"]), float(row[key]))
+        for row in history
+        if _is_number(row.get("step")) and _is_number(row.get(key))
+    ]
+    size = math.ceil(len(points) / _MOST_POINTS)
+    groups = [points[start : start + size] for start in range(0, len(points), max(size, 1))]
+    return [
+        (sum(step for step, _ in group) / len(group), sum(value for _, value in group) / len(group))
+        for group in groups
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -10,7 +10,7 @@ from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 
 from brainjax.scans.phantom_head import Head, Push, Tissue, offsets, sample_head, share_inside
-from brainjax.scans.phantom_noise import Axes, Noise, draw_noise
+from brainjax.scans.phantom_noise import Axes, Noise, along_axes, draw_noise
 
 _COARSE_MM = 4.0
 _REACH_MM = 64.0
@@ -160,9 +160,8 @@ def _spread_on(tumour: Tumour, head: Head, axes: Axes) -> np.ndarray:
     start = int(np.argmin(radius))
     way = csgraph.dijkstra(_ways(price), indices=start).reshape(price.shape) + radius.min()
     way = np.minimum(way, 3.0 * _REACH_MM).astype(np.float32)
-    for axis, position in zip(coarse, axes, strict=True):  # each axis goes to the back in turn
-        way = np.tensordot(way, _linear_basis(axis, position), axes=((0,), (1,)))
-    return way
+    bases = [_linear_basis(axis, to) for axis, to in zip(coarse, axes, strict=True)]
+    return along_axes(way, bases)
 
 
 def _ways(price: np.ndarray) -> sparse.csr_array:
@@ -187,9 +186,10 @@ def _ways(price: np.ndarray) -> sparse.csr_array:
     return half + half.T
 
 
-def _linear_basis(axis: np.ndarray, position: np.ndarray) -> np.ndarray:
+def _linear_basis(axis: np.ndarray, position: np.ndarray) -> sparse.csr_array:
     place = np.clip((position - axis[0]) / np.float32(_COARSE_MM), 0.0, axis.size - 1.0)
-    return np.clip(1.0 - np.abs(place[:, None] - np.arange(axis.size)), 0.0, 1.0).astype(np.float32)
+    weights = np.clip(1.0 - np.abs(place[:, None] - np.arange(axis.size)), 0.0, 1.0)
+    return sparse.csr_array(weights.astype(np.float32))
 
 
 def _without_islands(share: np.ndarray, spacing_mm: float) -> np.ndarray:

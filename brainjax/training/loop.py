@@ -173,9 +173,10 @@ def run(
             validation_seconds += time.perf_counter() - started
             if validation:
                 log.write(done, {"epoch": done / steps_per_epoch, **validation})
-                score = validation[score_name]
-                scores.append(score)
-                best = "  best so far" if score >= max(scores) else ""
+                score = validation.get(score_name)
+                if score is not None:
+                    scores.append(score)
+                best = "  best so far" if score is not None and score >= max(scores) else ""
                 told = "  ".join(
                     f"{name} {value:.3f}" for name, value in validation.items() if "/dice/" in name
                 )
@@ -220,7 +221,8 @@ def _console_line(
     done: int, total: int, values: Mapping[str, float], rate: float, wait_share: float
 ) -> str:
     losses = "  ".join(
-        f"{name} {value:.4f}" for name, value in values.items() if name.endswith("loss")
+        f"{name} {value:.4f}" for name, value in values.items()
+        if name.endswith("loss") and "/" not in name
     )
     left = format_duration((total - done) / rate) if rate else "?"
     return (

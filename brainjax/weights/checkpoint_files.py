@@ -201,8 +201,7 @@ class _Tensor:
     def array(self) -> np.ndarray:
         numbers = self._storage.numbers()
         last = self._offset + sum(
-            (size - 1) * stride
-            for size, stride in zip(self._shape, self._strides, strict=True)
+            (size - 1) * stride for size, stride in zip(self._shape, self._strides, strict=True)
         )
         count = math.prod(self._shape)
         sound = (
@@ -222,9 +221,7 @@ class _Tensor:
 class _RebuildTensor:
     __slots__ = ()
 
-    def __call__(
-        self, storage: Any, offset: int, shape: Any, strides: Any, *_: Any
-    ) -> _Tensor:
+    def __call__(self, storage: Any, offset: int, shape: Any, strides: Any, *_: Any) -> _Tensor:
         if not isinstance(storage, _Storage):
             raise ValueError("a tensor without storage")
         return _Tensor(storage, offset, shape, strides)

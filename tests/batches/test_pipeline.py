@@ -216,9 +216,11 @@ def test_batches_per_epoch() -> None:
     assert [batches_per_epoch(n, batch_size=4) for n in (1, 4, 5)] == [1, 1, 2]
 
 
-def test_closing_twice_is_fine(records: Records) -> None:
+def test_after_closing_there_are_no_batches(records: Records) -> None:
     batches = training_batches(records, ALL, OPTIONS)
     assert isinstance(batches, TrainingBatches)
     next(batches)
     batches.close()
     batches.close()
+    assert list(batches) == []
+    assert batches.position == {"batch": 1}

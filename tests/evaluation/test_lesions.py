@@ -48,6 +48,15 @@ def test_gap_of_twice_the_dilation_joins_lesions() -> None:
     assert score(cubes(first), apart).dice == pytest.approx(1 / 2)
 
 
+def test_dilation_is_by_18_neighbours() -> None:
+    # Three dilations reach (3, 3, 0), so (7, 7, 0) apart joins; but of (3, 3, 3) only (2, 2, 2).
+    rule = LesionRule(dilation=3, ignored_mm3=0.0)
+    across_face = cubes((5, 5, 5), (12, 12, 5), side=1)
+    across_cube = cubes((5, 5, 5), (12, 12, 12), side=1)
+    assert score(across_face, across_face, rule=rule).lesions == 1
+    assert score(across_cube, across_cube, rule=rule).lesions == 2
+
+
 def test_prediction_counts_when_it_meets_the_dilated_lesion() -> None:
     reference = cubes((1, 1, 1))
     near = score(cubes((1 + 4 + 2, 1, 1)), reference)  # starts on the last voxel of the dilation

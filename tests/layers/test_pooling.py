@@ -14,9 +14,7 @@ from brainjax.layers import inter_class_distance, intra_class_update, masked_ave
 def test_prototypes_are_means_under_hard_masks(spatial, rng):
     features = rng.normal(size=(2, *spatial, 5)).astype(np.float32)
     labels = rng.integers(0, 2, size=(2, *spatial))  # classes 0 and 1; 2 is absent
-    prototypes = masked_average_pool(
-        jnp.array(features), jax.nn.one_hot(labels, 3), epsilon=1e-9
-    )
+    prototypes = masked_average_pool(jnp.array(features), jax.nn.one_hot(labels, 3), epsilon=1e-9)
     for example in range(2):
         for k in range(2):
             mean = features[example][labels[example] == k].mean(axis=0)
@@ -77,6 +75,27 @@ def test_distance_has_a_finite_gradient_everywhere(form):
     gradient = jax.grad(total)(pair_together)
     assert np.isfinite(gradient).all()
     assert np.abs(gradient[0, 2]).sum() > 0
+
+
+def test_gradient_of_the_distance_survives_compilation(rng):
+    """Compiled code rounds a prototype differently where it is used twice."""
+    features = jnp.array(rng.normal(size=(2, 24, 16)), jnp.float32)
+    mask = jnp.array(rng.uniform(size=(2, 24, 3)), jnp.float32)
+
+    def total(features):
+        prototypes = masked_average_pool(features, mask, epsilon=0.1)
+        return jnp.sum(inter_class_distance(prototypes))
+
+    gradient = jax.jit(jax.grad(total))(features)
+    x, w = np.asarray(features, np.float64), np.asarray(mask, np.float64)
+    w = w / (w.sum(axis=1, keepdims=True) + 0.1)
+    p = np.einsum("bnc,bnk->bkc", x, w)
+    expected = np.zeros_like(x)
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        away = p[:, i] - p[:, j]
+        away = 2 * away / np.linalg.norm(away, axis=1, keepdims=True)
+        expected += (w[..., i] - w[..., j])[..., None] * away[:, None]
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_unknown_form_is_refused():

@@ -1,0 +1,181 @@
+"""Times single 3x3x3 convolutions: forward and both gradients, by lowering.
+
+    python -m benchmarks.convolution [--json=FILE] [--peer=torch] [--rounds=N] [--case=SUBSTRING]
+
+All variants of a row are run in turns in one process. A cell is the median time in
+milliseconds; on a CPU the processor time of all threads follows, which other load on the
+machine disturbs less.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import argparse
+import functools
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from brainjax.errors import require
+from brainjax.files import write_json
+from brainjax.layers import cpu_convolution, onednn
+from brainjax.layers.window import Window
+
+PASSES = ("forward", "input_gradient", "weight_gradient")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One layer: batch, size of the cube or square, channels, stride, axes and type."""
+
+    batch: int
+    size: int
+    cin: int
+    cout: int
+    stride: int = 1
+    rank: int = 3
+    dtype: str = "float32"
+
+    @property
+    def name(self) -> str:
+        """Such as ``3d/16-16/64/b1/s1/float32``."""
+        channels = f"{self.cin}-{self.cout}"
+        return f"{self.rank}d/{channels}/{self.size}/b{self.batch}/s{self.stride}/{self.dtype}"
+
+    @property
+    def window(self) -> Window:
+        """The geometry of the layer, kernel 3 and padding 1."""
+        return Window(
+            size=(self.size,) * self.rank,
+            kernel=(3,) * self.rank,
+            strides=(self.stride,) * self.rank,
+            padding=((1, 1),) * self.rank,
+        )
+
+    @property
+    def gflop(self) -> float:
+        """Two operations for each product, in units of 10^9."""
+        outputs = self.batch * int(np.prod(self.window.output))
+        return 2e-9 * 3**self.rank * self.cin * self.cout * outputs
+
+
+def _cases() -> list[Case]:
+    layers = [(64, 16, 16), (32, 32, 32), (16, 64, 64), (8, 128, 128), (64, 4, 16)]
+    cases = [Case(batch=1, size=n, cin=i, cout=o) for n, i, o in layers]
+    cases += [Case(batch=2, size=n, cin=i, cout=o) for n, i, o in layers[1:4]]
+    cases += [Case(batch=1, size=n, cin=c, cout=2 * c, stride=2) for n, c, _ in layers[:3]]
+    cases += [Case(batch=1, size=n, cin=i, cout=o, dtype="bfloat16") for n, i, o in layers[:4]]
+    cases += [Case(batch=4, size=n, cin=c, cout=c, rank=2) for n, c in ((56, 64), (14, 256))]
+    return cases
+
+
+def _ours(case: Case) -> dict[str, dict[str, Callable[[], Any]]]:
+    """Callables by pass and variant."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    shape = (case.batch, *case.window.size, case.cin)
+    x = jax.random.normal(keys[0], shape, case.dtype)
+    kernel = jax.random.normal(keys[1], (*case.window.kernel, case.cin, case.cout), case.dtype)
+    g = jax.random.normal(keys[2], (case.batch, *case.window.output, case.cout), case.dtype)
+    arguments = ((x, kernel), (g, kernel), (x, g))
+    variants = ["plain"]
+    if jax.default_backend() == "cpu":
+        variants += ["sum2d"] if case.rank == 3 else []
+        variants += [] if onednn.unavailable() else ["onednn"]
+    calls: dict[str, dict[str, Callable[[], Any]]] = {}
+    for index, name in enumerate(PASSES):
+        for variant in variants:
+            function = cpu_convolution.IMPLEMENTATIONS[variant][index]
+            compiled = jax.jit(functools.partial(function, case.window))
+            run = functools.partial(_blocked, compiled, arguments[index])
+            calls.setdefault(name, {})[variant] = run
+    return calls
+
+
+def _blocked(function: Callable[..., jax.Array], arguments: Sequence[jax.Array]) -> None:
+    jax.block_until_ready(function(*arguments))
+
+
+def _torch(case: Case) -> dict[str, dict[str, Callable[[], Any]]]:
+    """The same with PyTorch, in both memory formats."""
+    torch = require("torch", extra="torch", purpose="--peer=torch")
+    dtype = getattr(torch, case.dtype)
+    last = torch.channels_last_3d if case.rank == 3 else torch.channels_last
+    calls: dict[str, dict[str, Callable[[], Any]]] = {name: {} for name in PASSES}
+    for variant, layout in (("torch", torch.contiguous_format), ("torch_last", last)):
+        x, g, kernel = (
+            torch.randn(shape).to(dtype).to(memory_format=layout)
+            for shape in (
+                (case.batch, case.cin, *case.window.size),
+                (case.batch, case.cout, *case.window.output),
+                (case.cout, case.cin, *case.window.kernel),
+            )
+        )
+        geometry = ([case.stride] * case.rank, [1] * case.rank, [1] * case.rank, False)
+        geometry = (*geometry, [0] * case.rank, 1)
+        calls["forward"][variant] = functools.partial(
+            torch.ops.aten.convolution, x, kernel, None, *geometry
+        )
+        for name, mask in ((PASSES[1], [True, False, False]), (PASSES[2], [False, True, False])):
+            calls[name][variant] = functools.partial(
+                torch.ops.aten.convolution_backward, g, x, kernel, None, *geometry, mask
+            )
+    return calls
+
+
+def measure(calls: dict[str, Callable[[], Any]], *, rounds: int) -> dict[str, tuple[float, float]]:
+    """Median wall and mean processor time in seconds of each call, run in turns."""
+    wall: dict[str, list[float]] = {name: [] for name in calls}
+    processor = dict.fromkeys(calls, 0.0)
+    for repetition in range(rounds + 1):
+        for name, call in calls.items():
+            start, used = time.perf_counter(), time.process_time()
+            call()
+            if repetition:
+                wall[name].append(time.perf_counter() - start)
+                processor[name] += (time.process_time() - used) / rounds
+    return {name: (statistics.median(wall[name]), processor[name]) for name in calls}
+
+
+def main() -> None:
+    """Prints the table and writes the measurements."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", type=Path, help="file for the measurements")
+    parser.add_argument("--peer", choices=["torch"], help="measure PyTorch as well")
+    parser.add_argument("--rounds", type=int, default=7, help="repetitions of each cell")
+    parser.add_argument("--case", default="", help="only layers whose name contains this")
+    options = parser.parse_args()
+    rows = []
+    for case in _cases():
+        if options.case not in case.name:
+            continue
+        ours = _ours(case)
+        peer = _torch(case) if options.peer else {name: {} for name in PASSES}
+        for name in PASSES:
+            times = measure(ours[name] | peer[name], rounds=options.rounds)
+            cells = (f"{v} {w * 1e3:.1f} ({p * 1e3:.1f})" for v, (w, p) in times.items())
+            print(f"{case.name:28} {name:16} {case.gflop:5.2f} GFLOP  " + "  ".join(cells), flush=True)
+            rows.append(
+                {
+                    "case": case.name,
+                    "pass": name,
+                    "gflop": case.gflop,
+                    "wall_s": {variant: wall for variant, (wall, _) in times.items()},
+                    "processor_s": {variant: used for variant, (_, used) in times.items()},
+                }
+            )
+    if options.json:
+        write_json(options.json, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The oneDNN convolution inside XLA's CPU compiler, called directly.
+
+jaxlib for x86-64 Linux is built with oneDNN, and its CPU compiler accepts the custom
+call ``__onednn$convolution``. That call is not a documented interface and a wrong
+description ends the process, so it is used only with versions of jaxlib that it was
+tested with, and only from here, where shapes and types are checked first.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import jaxlib.version
+from jax import lax
+
+from brainjax.layers.window import Window, crop, depth_to_space, gradient_as_convolution
+
+TESTED_JAXLIB = ("0.10.2", "0.12.0.1")
+"""Versions of jaxlib with which the tests of this module were run."""
+
+TARGET = "__onednn$convolution"
+SLAB_ELEMENTS = 2**17
+
+
+@functools.cache
+def unavailable() -> str:
+    """Why the call cannot be used in this process, or an empty string where it can."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return f"it needs Linux on x86-64, not {sys.platform} on {platform.machine()}"
+    version = jaxlib.version.__version__
+    if version not in TESTED_JAXLIB:
+        return f"it was tested with jaxlib {' and '.join(TESTED_JAXLIB)}, not {version}"
+    try:
+        devices = jax.device_count("cpu")
+    except RuntimeError:
+        return "this process has no CPU device for JAX"
+    if devices > 1:
+        return f"it cannot be partitioned over {devices} CPU devices"
+    return ""
+
+
+@functools.cache
+def has_bfloat16() -> bool:
+    """Whether oneDNN has bfloat16 kernels on this processor (AVX-512 and its parts)."""
+    if any(os.environ.get(f"{prefix}_MAX_CPU_ISA") for prefix in ("ONEDNN", "DNNL")):
+        return False
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return False
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return {"avx512f", "avx512bw", "avx512vl", "avx512dq"} <= set(flags)
+
+
+def supports(window: Window, dtype: jnp.dtype) -> bool:
+    """Whether ``forward`` and both gradients can be described to oneDNN."""
+    return (
+        window.is_ordinary
+        and len(window.size) in (2, 3)
+        and (dtype == jnp.float32 or (dtype == jnp.bfloat16 and has_bfloat16()))
+    )
+
+
+def forward(window: Window, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolution of ``x`` [B, *size, Cin] with ``kernel`` [*k, Cin, Cout]."""
+    return _call(x, kernel, strides=window.strides, padding=window.padding)
+
+
+def input_gradient(window: Window, g: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Gradient [B, *size, Cin] with respect to the input, from ``g`` [B, *output, Cout]."""
+    kernel, shifted = gradient_as_convolution(window, kernel)
+    y = _call(g, kernel, strides=shifted.strides, padding=shifted.padding)
+    return crop(depth_to_space(y, window.strides), window.size)
+
+
+def weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
+    """Gradient [*k, Cin, Cout] with respect to the kernel.
+
+    A convolution whose channels are the columns of the volume: ``x`` with its last two
+    axes exchanged is convolved with ``g`` as a kernel as large as a slab, so that the
+    outputs are the taps along depth and height. The taps along the width are joined to
+    the channels of ``g`` (stride one) or of ``x``. Slabs of few slices stay in the cache.
+
+    Args:
+      window: the convolution's geometry.
+      x: its input [B, *size, Cin].
+      g: gradient of its output [B, *output, Cout].
+    """
+    if len(window.size) == 2:
+        window = Window(
+            size=(x.shape[0], *window.size),
+            kernel=(1, *window.kernel),
+            strides=(1, *window.strides),
+            padding=((0, 0), *window.padding),
+        )
+        return weight_gradient(window, x[None], g[None])[0]
+    batch, depth, height, width, _ = g.shape
+    taps, step = window.kernel[0], window.strides[0]
+    largest = height * width * max(g.shape[-1], x.shape[-1] * window.strides[1])
+    slab = min(depth, max(1, SLAB_ELEMENTS // largest))
+    slabs = -(-depth // slab)
+    reach = step * (slab - 1) + taps
+    low = window.padding[0][0]
+    high = max(0, step * slab * (slabs - 1) + reach - low - x.shape[1])
+    x = jnp.pad(x, ((0, 0), (low, high), (0, 0), (0, 0), (0, 0)))
+    g = jnp.pad(g, ((0, 0), (0, slab * slabs - depth), (0, 0), (0, 0), (0, 0)))
+
+    def product(index: jax.Array) -> jax.Array:
+        sample, start = index // slabs, index % slabs * slab
+        x_slab = lax.dynamic_slice_in_dim(x, sample, 1)[0]
+        g_slab = lax.dynamic_slice_in_dim(g, sample, 1)[0]
+        x_slab = lax.dynamic_slice_in_dim(x_slab, start * step, reach)
+        return _slab(window, x_slab, lax.dynamic_slice_in_dim(g_slab, start, slab))
+
+    if batch * slabs == 1:
+        return _slab(window, x[0, :reach], g[0]).astype(x.dtype)
+    parts = lax.map(product, jnp.arange(batch * slabs))
+    return jnp.sum(parts, axis=0).astype(x.dtype)
+
+
+def _slab(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
+    """Weight gradient [*k, Cin, Cout] in float32 of one slab of slices.
+
+    ``x`` is [reach, H, W, Cin] and ``g`` [slab, *output[1:], Cout].
+    """
+    x, g = x.astype(jnp.float32), g.astype(jnp.float32)
+    taps = window.kernel[2]
+    step = window.strides[2]
+    low, high = window.padding[2]
+    width, out = window.size[2], window.output[2]
+    if step == 1:
+        spread = jnp.pad(g, ((0, 0), (0, 0), (taps - 1 - low, taps - 1 - high), (0, 0)))
+        starts = range(taps - 1, -1, -1)
+        g = jnp.stack([lax.slice_in_dim(spread, t, t + width, axis=2) for t in starts], 3)
+        x = x[:, :, :, None]
+    else:
+        x = jnp.pad(x, ((0, 0), (0, 0), (low, high), (0, 0)))
+        last = step * (out - 1) + 1
+        columns = [lax.slice_in_dim(x, t, t + last, step, axis=2) for t in range(taps)]
+        x = jnp.stack(columns, 3)
+        g = g[:, :, :, None]
+    depth, height, columns, x_taps, cin = x.shape
+    g_taps, cout = g.shape[3:]
+    rows = x.reshape(depth, height, columns, x_taps * cin).swapaxes(2, 3)
+    y = _call(
+        rows[None],
+        g.reshape(*g.shape[:2], 1, columns, g_taps * cout),
+        strides=(1, 1, 1),
+        padding=((0, 0), (window.padding[1][0], _slack(window, 1)), (0, 0)),
+        dilation=(*window.strides[:2], 1),
+    )
+    y = y.reshape(*window.kernel[:2], x_taps, cin, g_taps, cout)
+    return y.transpose(0, 1, 2, 4, 3, 5).reshape(*window.kernel, cin, cout)
+
+
+def _slack(window: Window, axis: int) -> int:
+    """Padding at the end of an axis that makes the taps the only outputs; may be negative."""
+    low = window.padding[axis][0]
+    reach = window.strides[axis] * (window.output[axis] - 1) + window.kernel[axis]
+    return reach - low - window.size[axis]
+
+
+def _call(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int] | None = None,
+) -> jax.Array:
+    """oneDNN's convolution of ``x`` [B, *n, Cin] with ``kernel`` [*k, Cin, Cout]."""
+    rank = x.ndim - 2
+    dilation = dilation or (1,) * rank
+    spatial = tuple(range(1, rank + 1))
+    for axis, (_, high) in enumerate(padding, 1):
+        if high < 0:
+            x = lax.slice_in_dim(x, 0, x.shape[axis] + high, axis=axis)
+    padding = [(low, max(0, high)) for low, high in padding]
+    axes = zip(x.shape[1:-1], kernel.shape[:rank], strides, dilation, padding, strict=True)
+    out = [(n + low + high - d * (k - 1) - 1) // s + 1 for n, k, s, d, (low, high) in axes]
+    if not (
+        rank in (2, 3)
+        and kernel.ndim == x.ndim
+        and kernel.shape[rank] == x.shape[-1]
+        and x.dtype == kernel.dtype
+        and x.dtype in (jnp.float32, jnp.bfloat16)
+        and min(*x.shape, *kernel.shape, *out, *strides, *dilation) > 0
+        and min(low for low, _ in padding) >= 0
+    ):
+        raise ValueError(f"not a convolution for oneDNN: {x.shape} {x.dtype}, {kernel.shape}")
+
+    def text(numbers: Sequence[int]) -> list[str]:
+        return [str(n) for n in numbers]
+
+    data = {"batch_dim": "0", "feature_dim": str(rank + 1), "spatial_dims": text(spatial)}
+    config = {
+        "dims": str(rank + 2),
+        "input": {"data": data},
+        "output": {"data": data},
+        "kernel": {
+            "filter": {
+                "input_feature_dim": str(rank),
+                "output_feature_dim": str(rank + 1),
+                "spatial_dims": text(range(rank)),
+            }
+        },
+        "window": {
+            "pad_left": text([low for low, _ in padding]),
+            "pad_right": text([high for _, high in padding]),
+            "strides": text(strides),
+            "window_dilations": text(dilation),
+        },
+        "feature_groups": "1",
+    }
+    call = jax.ffi.ffi_call(
+        TARGET,
+        jax.ShapeDtypeStruct((x.shape[0], *out, kernel.shape[-1]), x.dtype),
+        custom_call_api_version=2,
+        legacy_backend_config=json.dumps({"onednn_conv_config": config}),
+    )
+    return call(x, kernel)

@@ -1,0 +1,157 @@
+"""The whole chain through the command line, whole and interrupted."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import jax
+import nibabel as nib
+import numpy as np
+import pytest
+
+from brainjax.jobs.predictor import load_predictor
+from brainjax.training import read_history
+from tests.jobs.command_line import DEMO, TINY
+
+LASTING = ("train/loss", "train/dice_loss", "train/gradient_norm", "val/dice/mean")
+
+
+def parameters(workdir: Path, step: int = 6) -> list[np.ndarray]:
+    predictor = load_predictor([workdir / "checkpoints" / str(step)])
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(predictor.variables[0])]
+
+
+def assert_same_run(first: Path, second: Path) -> None:
+    for a, b in zip(parameters(first), parameters(second), strict=True):
+        np.testing.assert_array_equal(a, b)
+    rows = [
+        [{name: row[name] for name in ("step", *LASTING) if name in row} for row in history]
+        for history in (read_history(run / "metrics.jsonl") for run in (first, second))
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_a_run_leaves_scores_segmentations_and_a_report(finished: Path) -> None:
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["train/steps"] == 6
+    assert summary["val/cases"] == 1
+    assert summary["val/patients_seen_in_training"] == 0
+    for region in ("ET", "WT", "TC"):
+        assert 0 <= summary[f"val/dice/{region}"] <= 1
+    page = (finished / "report.html").read_text()
+    assert "<html" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    [segmentation] = (finished / "segmentations" / "val").iterdir()
+    scan = next((finished / "phantoms").rglob(segmentation.name.replace(".nii", "_flair.nii")))
+    written, read = nib.load(segmentation), nib.load(scan)
+    assert written.shape == read.shape
+    np.testing.assert_array_equal(written.affine, read.affine)
+    assert set(np.unique(written.get_fdata())) <= {0, 1, 2, 4}
+
+
+def test_killed_and_resumed_is_uninterrupted(finished, train, command, tmp_path) -> None:
+    workdir = tmp_path / "killed"
+    code, output = command.stop_at(
+        "step 3/6", signal.SIGKILL, DEMO, f"--workdir={workdir}", *TINY
+    )
+    assert code == -signal.SIGKILL, output
+    output = train(workdir)
+    assert "going on after step" in output or "step 1/6" in output
+    assert_same_run(finished, workdir)
+
+
+def test_sigterm_saves_first(finished, train, command, tmp_path) -> None:
+    workdir = tmp_path / "stopped"
+    code, output = command.stop_at(
+        "step 1/6", signal.SIGTERM, DEMO, f"--workdir={workdir}", *TINY
+    )
+    assert code == 143, output
+    assert "saved" in output
+    assert "going on after step" in train(workdir)
+    assert_same_run(finished, workdir)
+
+
+def test_a_finished_run_only_evaluates_again(finished, train) -> None:
+    before = (finished / "summary.json").read_text()
+    output = train(finished)
+    assert "first step" not in output
+    assert (finished / "summary.json").read_text() == before
+
+
+def test_another_configuration_in_the_same_folder_is_refused(finished, train) -> None:
+    output = train(finished, "--config.optimizer.learning_rate=0.5", code=2)
+    assert "optimizer.learning_rate 0.003 -> 0.5" in output
+
+
+def test_evaluate_changes_inference_only(finished, command, tmp_path) -> None:
+    output = command(
+        DEMO, f"--workdir={tmp_path / 'again'}", f"--checkpoint={finished}", "--mode=evaluate",
+        *TINY, "--config.inference.mirror=true", "--config.evaluation.convention=brats2023",
+    )  # fmt: skip
+    assert "brats2023" in output
+    assert "val/dice/mean" in json.loads((tmp_path / "again" / "summary.json").read_text())
+
+
+def test_predict_needs_only_the_checkpoint(finished, command, tmp_path) -> None:
+    case = next((finished / "phantoms").rglob("*_flair.nii.gz")).parent
+    command(
+        "--mode=predict", f"--checkpoint={finished}", f"--input={case}",
+        f"--output={tmp_path}", "--probabilities",
+    )  # fmt: skip
+    scan = nib.load(case / f"{case.name}_flair.nii.gz")
+    labels = nib.load(tmp_path / f"{case.name}.nii.gz")
+    probabilities = nib.load(tmp_path / f"{case.name}_probabilities.nii.gz")
+    assert labels.shape == scan.shape
+    assert probabilities.shape == (*scan.shape, 4)
+    np.testing.assert_array_equal(labels.affine, scan.affine)
+    np.testing.assert_allclose(probabilities.get_fdata().sum(-1), 1, atol=1e-3)
+
+
+def test_averaging_a_run_with_itself_changes_nothing(finished, command, tmp_path) -> None:
+    case = next((finished / "phantoms").rglob("*_flair.nii.gz")).parent
+    for name, checkpoints in (("one", [finished]), ("two", [finished, finished / "checkpoints" / "6"])):
+        command(
+            "--mode=predict", f"--input={case}", f"--output={tmp_path / name}",
+            *(f"--checkpoint={path}" for path in checkpoints),
+        )  # fmt: skip
+    one, two = (nib.load(tmp_path / name / f"{case.name}.nii.gz") for name in ("one", "two"))
+    if load_predictor([finished]).steps == (6,):
+        np.testing.assert_array_equal(one.get_fdata(), two.get_fdata())
+    assert one.shape == two.shape
+
+
+def test_real_scans_train_and_predict(real_data, command, tmp_path) -> None:
+    root = real_data / "msd" / "Task01_BrainTumour"
+    workdir = tmp_path / "msd"
+    output = command(
+        DEMO, f"--workdir={workdir}", *TINY, f"--config.data.root={root}",
+        "--config.loop.steps=2", "--config.inference.patch_batch=8",
+        "--config.batches.patch_shape=(32, 32, 32)", "--config.inference.overlap=0.0",
+    )  # fmt: skip
+    assert "only one patient" in output
+    summary = json.loads((workdir / "summary.json").read_text())
+    assert summary["val/patients_seen_in_training"] == 1
+    written = nib.load(workdir / "segmentations" / "val" / "BRATS_009.nii.gz")
+    scan = nib.load(root / "imagesTr" / "BRATS_009.nii.gz")
+    assert written.shape == scan.shape[:3]
+    np.testing.assert_array_equal(written.affine, scan.affine)
+    case = real_data / "tcga" / "TCGA-FG-6692"
+    command(
+        "--mode=predict", f"--checkpoint={workdir}", f"--input={case}", f"--output={tmp_path}"
+    )
+    segmentation = nib.load(tmp_path / "TCGA-FG-6692.nii.gz")
+    flair = nib.load(case / "TCGA-FG-6692_flair.nii.gz")
+    assert segmentation.shape == flair.shape
+    np.testing.assert_array_equal(segmentation.affine, flair.affine)
+    for field in ("pixdim", "qform_code", "sform_code", "xyzt_units"):
+        np.testing.assert_array_equal(segmentation.header[field], flair.header[field])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL])
+def test_killed_while_preparing_starts_again(number, train, command, tmp_path) -> None:
+    workdir = tmp_path / "early"
+    command.stop_at("phantoms", number, DEMO, f"--workdir={workdir}", *TINY)
+    train(workdir, "--mode=prepare")
+    assert list((workdir / "records").iterdir())
