@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,12 @@ def cache_folder() -> Path:
 
 
 def start() -> None:
-    """Turns on the persistent compilation cache unless jax was told of another one."""
+    """Turns on the persistent compilation cache unless jax was told of another one.
+
+    Programs with the CPU's oneDNN convolutions cannot be written to it; jax's warning
+    about that would only puzzle.
+    """
+    warnings.filterwarnings("ignore", message="Error writing persistent compilation cache")
     if not jax.config.jax_compilation_cache_dir:
         folder = cache_folder() / "xla"
         try:

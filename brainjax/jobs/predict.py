@@ -19,6 +19,7 @@ def predict(
     checkpoints: Sequence[Path],
     inputs: Sequence[Path],
     output: Path,
+    config: Mapping[str, Any] | None,
     overrides: Mapping[str, Any],
     write_probabilities: bool,
 ) -> int:
@@ -34,7 +35,7 @@ def predict(
     """
     if not inputs:
         raise InputError("predict needs --input=PATH: a case folder, a folder of cases, or files")
-    predictor = load_predictor(checkpoints, overrides=overrides)
+    predictor = load_predictor(checkpoints, overrides=overrides, config=config)
     cases = find_cases_to_predict(inputs, modalities=predictor.modalities)
     told = ", ".join(f"{path} (step {step})" for path, step in
                      zip(checkpoints, predictor.steps, strict=True))  # fmt: skip

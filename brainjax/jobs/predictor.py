@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 
 from brainjax import __version__, experiment
@@ -18,8 +19,11 @@ from brainjax.experiment import Experiment
 from brainjax.inference import Predict, Variables, segment_volume
 from brainjax.scans import CONVENTIONS, Volume
 from brainjax.training import Checkpoints, predict_step
+from brainjax.weights import load_tensors
+from brainjax.weights import cga_unet
 
 CHECKPOINTS = "checkpoints"
+WEIGHTS = (".pth", ".pt", ".safetensors")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,53 +88,111 @@ def compiled_predict(model: Any) -> Predict:
     return jax.jit(functools.partial(predict_step, model=model))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Trained:
+    """One checkpoint as it was read."""
+
+    path: Path
+    experiment: Experiment
+    model: nn.Module
+    variables: Variables
+    label_convention: str
+    step: int
+
+
 def load_predictor(
-    paths: Sequence[Path], *, overrides: Mapping[str, Any] | None = None
+    paths: Sequence[Path],
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> Predictor:
     """Reads checkpoints.
 
     Args:
       paths: each a run's folder (its best checkpoint), the folder
-        ``checkpoints`` in it, or one checkpoint.
+        ``checkpoints`` in it, one checkpoint, or a ``.pth`` or ``.safetensors``
+        file with weights named as the CGA paper's authors released them.
       overrides: dotted names of the configuration to new values; only
         ``inference...`` and ``evaluation...`` may change.
+      config: what network and modality order a file of weights is for; our own
+        checkpoints know that themselves.
 
     Raises:
       InputError: nothing is there, it is damaged, or the checkpoints are of
         different networks, modality orders or label conventions.
     """
-    found = []
-    for path in paths:
-        folder, step = _find_checkpoint(path)
-        with Checkpoints(folder, read_only=True) as checkpoints:
-            if step is None:
-                step = checkpoints.best_step
-            if step is None:
-                raise InputError(f"{folder}: no checkpoint has been saved here yet")
-            run = checkpoints.read_run(step)
-            built = experiment.build(_overridden(run["config"], overrides or {}))
-            model = built.make_model(len(CONVENTIONS[run["label_convention"]].classes))
-            variables = checkpoints.restore_model(step, built.abstract_state(model))
-        found.append((path, built, model, variables, run, step))
-    first_path, built, model, _, run, _ = found[0]
-    for path, _, other_model, _, other_run, _ in found[1:]:
+    found = [
+        _read_released_weights(path, config)
+        if path.suffix in WEIGHTS
+        else _read_checkpoint(path, overrides or {})
+        for path in paths
+    ]
+    first = found[0]
+    for other in found[1:]:
         same = (
-            other_model == model
-            and other_run["modalities"] == run["modalities"]
-            and other_run["label_convention"] == run["label_convention"]
+            other.model == first.model
+            and other.experiment.data.modalities == first.experiment.data.modalities
+            and other.label_convention == first.label_convention
         )
         if not same:
             raise InputError(
-                f"{path}: network, modalities or label convention differ from those of "
-                f"{first_path}; only checkpoints of one kind can be averaged"
+                f"{other.path}: network, modalities or label convention differ from those of "
+                f"{first.path}; only checkpoints of one kind can be averaged"
             )
     return Predictor(
+        experiment=first.experiment,
+        predict=compiled_predict(first.model),
+        variables=tuple(trained.variables for trained in found),
+        modalities=first.experiment.data.modalities,
+        label_convention=first.label_convention,
+        steps=tuple(trained.step for trained in found),
+    )
+
+
+def _read_checkpoint(path: Path, overrides: Mapping[str, Any]) -> _Trained:
+    folder, step = _find_checkpoint(path)
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        if step is None:
+            step = checkpoints.best_step
+        if step is None:
+            raise InputError(f"{folder}: no checkpoint has been saved here yet")
+        run = checkpoints.read_run(step)
+        built = experiment.build(_overridden(run["config"], overrides))
+        model = built.make_model(len(CONVENTIONS[run["label_convention"]].classes))
+        variables = checkpoints.restore_model(step, built.abstract_state(model))
+    return _Trained(
+        path=path,
         experiment=built,
-        predict=compiled_predict(model),
-        variables=tuple(variables for _, _, _, variables, _, _ in found),
-        modalities=tuple(run["modalities"]),
+        model=model,
+        variables=variables,
         label_convention=run["label_convention"],
-        steps=tuple(step for *_, step in found),
+        step=step,
+    )
+
+
+def _read_released_weights(path: Path, config: Mapping[str, Any] | None) -> _Trained:
+    if config is None:
+        raise InputError(
+            f"{path}: a file of weights does not say what it is for; "
+            "add --config=configs/cga.py:released"
+        )
+    built = experiment.build(config)
+    convention = built.data.label_convention
+    convention = "brats2019" if convention == "auto" else convention
+    num_classes = len(CONVENTIONS[convention].classes)
+    variables = cga_unet.convert(
+        load_tensors(path),
+        in_channels=len(built.data.modalities),
+        num_classes=num_classes,
+        base_width=built.config["model"]["base_width"],
+    )
+    return _Trained(
+        path=path,
+        experiment=built,
+        model=built.make_model(num_classes),
+        variables={**variables, "batch_stats": {}},
+        label_convention=convention,
+        step=0,
     )
 
 

@@ -31,7 +31,8 @@ def run(
 
     Args:
       mode: ``train``, ``prepare``, ``evaluate`` or ``predict``.
-      config: the configuration; predict reads the checkpoint's own instead.
+      config: the configuration; predict reads the checkpoint's own instead, and needs
+        it only for a file of released weights.
       overrides: what the command line changed in it, dotted names to values.
       workdir: the run's folder.
       inputs: what to predict.
@@ -52,6 +53,7 @@ def run(
             checkpoints=list(checkpoints) or [_required(workdir)],
             inputs=inputs,
             output=output or _required(workdir, "--output (or --workdir)") / "predictions",
+            config=config,
             overrides=overrides,
             write_probabilities=write_probabilities,
         )

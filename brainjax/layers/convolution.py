@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from brainjax.layers import cpu_convolution
+from brainjax.layers.manual_axes import vary_alike
 from brainjax.layers.window import Window
 
 
@@ -68,6 +69,7 @@ def convolve(
     if window.is_product:
         steps = (1, *window.strides, 1)
         return jnp.matmul(lax.slice(x, (0,) * x.ndim, x.shape, steps), kernel[(0,) * rank])
+    x, kernel = vary_alike(x, kernel), vary_alike(kernel, x)
     return cpu_convolution.convolve(window, lowering, x, kernel)
 
 

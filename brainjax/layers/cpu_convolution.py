@@ -2,8 +2,8 @@
 
 A convolution and its two gradients are each linear in two arguments, and the gradients
 of each are again among the three. So each is one function with a custom VJP in terms of
-the other two (any order of reverse differentiation works), a batching rule, and one
-implementation for CPUs beside XLA's own for every other platform.
+the other two (any order of reverse differentiation works), and has one implementation
+for CPUs beside XLA's own for every other platform.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from jax import lax
 
 from brainjax.errors import InputError
 from brainjax.layers import onednn, plane_convolution
+from brainjax.layers.manual_axes import vary_alike
 from brainjax.layers.window import Window
 
 SWITCH = "BRAINJAX_CPU_CONV"
@@ -63,21 +64,24 @@ def plain_forward(window: Window, x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def plain_input_gradient(window: Window, g: jax.Array, kernel: jax.Array) -> jax.Array:
     """XLA's gradient [B, *size, Cin] with respect to the input."""
-    shape = (g.shape[0], *window.size, kernel.shape[-2])
-    x = jax.ShapeDtypeStruct(shape, g.dtype)
+    x = vary_alike(jnp.zeros((g.shape[0], *window.size, kernel.shape[-2]), g.dtype), g, kernel)
     return jax.linear_transpose(lambda x: plain_forward(window, x, kernel), x)(g)[0]
 
 
 def plain_weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
     """XLA's gradient [*k, Cin, Cout] with respect to the kernel."""
-    shape = (*window.kernel, x.shape[-1], g.shape[-1])
-    kernel = jax.ShapeDtypeStruct(shape, x.dtype)
+    kernel = vary_alike(jnp.zeros((*window.kernel, x.shape[-1], g.shape[-1]), x.dtype), x, g)
     return jax.linear_transpose(lambda kernel: plain_forward(window, x, kernel), kernel)(g)[0]
 
 
-def _sum2d_weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
-    one = all(s == 1 for s in window.strides)
-    return (plane_convolution.weight_gradient if one else plain_weight_gradient)(window, x, g)
+def _onednn_input_gradient(window: Window, g: jax.Array, kernel: jax.Array) -> jax.Array:
+    faster = len(window.size) == 3 or window.strides == (1, 1)
+    return (onednn.input_gradient if faster else plain_input_gradient)(window, g, kernel)
+
+
+def _onednn_weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
+    faster = len(window.size) == 3
+    return (onednn.weight_gradient if faster else plain_weight_gradient)(window, x, g)
 
 
 IMPLEMENTATIONS: dict[str, tuple[Callable[..., jax.Array], ...]] = {
@@ -85,36 +89,20 @@ IMPLEMENTATIONS: dict[str, tuple[Callable[..., jax.Array], ...]] = {
     "sum2d": (
         plane_convolution.forward,
         plane_convolution.input_gradient,
-        _sum2d_weight_gradient,
+        plane_convolution.weight_gradient,
     ),
-    "onednn": (onednn.forward, onednn.input_gradient, onednn.weight_gradient),
+    "onednn": (onednn.forward, _onednn_input_gradient, _onednn_weight_gradient),
 }
 
 
 def _run(which: int, window: Window, lowering: str, a: jax.Array, b: jax.Array) -> jax.Array:
     """One of the three functions: the lowering on CPUs, XLA's own elsewhere."""
-
-    @jax.custom_batching.custom_vmap
-    def run(a: jax.Array, b: jax.Array) -> jax.Array:
-        return lax.platform_dependent(
-            a,
-            b,
-            cpu=functools.partial(IMPLEMENTATIONS[lowering][which], window),
-            default=functools.partial(IMPLEMENTATIONS["plain"][which], window),
-        )
-
-    @run.def_vmap
-    def batched(
-        size: int, in_batched: list[bool], a: jax.Array, b: jax.Array
-    ) -> tuple[jax.Array, bool]:
-        if which < 2 and not in_batched[1]:
-            y = run(a.reshape(-1, *a.shape[2:]), b)
-            return y.reshape(size, -1, *y.shape[1:]), True
-        a = a if in_batched[0] else jnp.broadcast_to(a, (size, *a.shape))
-        b = b if in_batched[1] else jnp.broadcast_to(b, (size, *b.shape))
-        return lax.map(lambda pair: run(*pair), (a, b)), True
-
-    return run(a, b)
+    return lax.platform_dependent(
+        a,
+        b,
+        cpu=functools.partial(IMPLEMENTATIONS[lowering][which], window),
+        default=functools.partial(IMPLEMENTATIONS["plain"][which], window),
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -3,25 +3,18 @@
 Both gather mean and variance per example and channel in one pass over memory,
 combine them over the groups or over the batch, and apply one multiplication and one
 addition per voxel. The last spatial axis is folded into the channels for it, because
-rows of 16 channels are too short to reduce over fast. Under differentiation only the
-input and the small statistics are kept; the rest is worked out again.
+rows of 16 channels are too short to reduce over fast: with ``flax.linen.GroupNorm`` a
+training step of the CGA U-Net takes one and a half times as long on a CPU.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax.ad_checkpoint import checkpoint_name
-
-STATISTICS = "normalization_statistics"
-_keep_statistics = functools.partial(
-    jax.checkpoint, policy=jax.checkpoint_policies.save_only_these_names(STATISTICS)
-)
 
 
 class GroupNorm(nn.Module):
@@ -52,19 +45,13 @@ class GroupNorm(nn.Module):
         if channels % self.groups:
             raise ValueError(f"{self.groups} groups do not divide {channels} channels")
         scale, bias = _parameters(self, channels)
-
-        @_keep_statistics
-        def normalize(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
-            mean, variance = channel_moments(x)
-            grouped = (x.shape[0], self.groups, channels // self.groups)
-            mean, variance = (v.reshape(grouped) for v in (mean, variance))
-            mean, variance = combine_moments(mean, variance, axis=-1)
-            mean, variance = (
-                jnp.broadcast_to(v, grouped).reshape(x.shape[0], channels) for v in (mean, variance)
-            )
-            return _apply(self, x, mean, variance, scale, bias)
-
-        return normalize(x, scale, bias)
+        grouped = (x.shape[0], self.groups, channels // self.groups)
+        mean, variance = (moment.reshape(grouped) for moment in channel_moments(x))
+        mean, variance = (
+            jnp.broadcast_to(moment, grouped).reshape(x.shape[0], channels)
+            for moment in combine_moments(mean, variance, axis=-1)
+        )
+        return _apply(self, x, mean, variance, scale, bias)
 
 
 class BatchNorm(nn.Module):
@@ -105,23 +92,16 @@ class BatchNorm(nn.Module):
 
         if not train:
             mean, variance = running_mean.value[None], running_variance.value[None]
-            return _keep_statistics(functools.partial(_apply, self))(x, mean, variance, scale, bias)
+            return _apply(self, x, mean, variance, scale, bias)
 
-        @_keep_statistics
-        def normalize(
-            x: jax.Array, scale: jax.Array, bias: jax.Array
-        ) -> tuple[jax.Array, jax.Array, jax.Array]:
-            mean, variance = combine_moments(*channel_moments(x), axis=0)
-            return _apply(self, x, mean, variance, scale, bias), mean[0], variance[0]
-
-        y, mean, variance = normalize(x, scale, bias)
+        mean, variance = combine_moments(*channel_moments(x), axis=0)
         if not self.is_initializing():
             count = x.size // channels
-            unbiased = variance * (count / max(count - 1, 1))
-            move = self.momentum
-            running_mean.value = move * running_mean.value + (1 - move) * mean
-            running_variance.value = move * running_variance.value + (1 - move) * unbiased
-        return y
+            unbiased = variance[0] * (count / max(count - 1, 1))
+            stay = self.momentum
+            running_mean.value = stay * running_mean.value + (1 - stay) * mean[0]
+            running_variance.value = stay * running_variance.value + (1 - stay) * unbiased
+        return _apply(self, x, mean, variance, scale, bias)
 
 
 def channel_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -187,8 +167,6 @@ def _apply(
     """Scales and shifts ``x`` [B, *spatial, C] by statistics [B or 1, C]."""
     factor = jax.lax.rsqrt(variance + module.epsilon) * scale[None]
     shift = bias[None] - mean * factor
-    factor = checkpoint_name(factor, STATISTICS)
-    shift = checkpoint_name(shift, STATISTICS)
     y = _fold_last_axis(x).astype(jnp.float32) * _spread(factor, x) + _spread(shift, x)
     if module.relu:
         y = nn.relu(y)

@@ -13,21 +13,24 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import jaxlib.version
 from jax import lax
 
+from brainjax.layers.manual_axes import vary_alike
 from brainjax.layers.window import Window, crop, depth_to_space, gradient_as_convolution
 
 TESTED_JAXLIB = ("0.10.2", "0.12.0.1")
 """Versions of jaxlib with which the tests of this module were run."""
 
 TARGET = "__onednn$convolution"
-SLAB_ELEMENTS = 2**17
+SLAB_BYTES = 2**19
+UNROLLED = 8
 
 
 @functools.cache
@@ -42,6 +45,8 @@ def unavailable() -> str:
         devices = jax.device_count("cpu")
     except RuntimeError:
         return "this process has no CPU device for JAX"
+    if jax.config.jax_compilation_cache_dir and jax.config.jax_enable_compilation_cache:
+        return "executables with it cannot be written to JAX's compilation cache"
     if devices > 1:
         return f"it cannot be partitioned over {devices} CPU devices"
     return ""
@@ -105,7 +110,7 @@ def weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
     batch, depth, height, width, _ = g.shape
     taps, step = window.kernel[0], window.strides[0]
     largest = height * width * max(g.shape[-1], x.shape[-1] * window.strides[1])
-    slab = min(depth, max(1, SLAB_ELEMENTS // largest))
+    slab = min(depth, max(1, SLAB_BYTES // (largest * x.dtype.itemsize)))
     slabs = -(-depth // slab)
     reach = step * (slab - 1) + taps
     low = window.padding[0][0]
@@ -113,17 +118,18 @@ def weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
     x = jnp.pad(x, ((0, 0), (low, high), (0, 0), (0, 0), (0, 0)))
     g = jnp.pad(g, ((0, 0), (0, slab * slabs - depth), (0, 0), (0, 0), (0, 0)))
 
-    def product(index: jax.Array) -> jax.Array:
+    def product(index: int | jax.Array) -> jax.Array:
         sample, start = index // slabs, index % slabs * slab
         x_slab = lax.dynamic_slice_in_dim(x, sample, 1)[0]
         g_slab = lax.dynamic_slice_in_dim(g, sample, 1)[0]
         x_slab = lax.dynamic_slice_in_dim(x_slab, start * step, reach)
         return _slab(window, x_slab, lax.dynamic_slice_in_dim(g_slab, start, slab))
 
-    if batch * slabs == 1:
-        return _slab(window, x[0, :reach], g[0]).astype(x.dtype)
-    parts = lax.map(product, jnp.arange(batch * slabs))
-    return jnp.sum(parts, axis=0).astype(x.dtype)
+    if batch * slabs <= UNROLLED:
+        total = functools.reduce(jnp.add, map(product, range(batch * slabs)))
+    else:
+        total = jnp.sum(lax.map(product, jnp.arange(batch * slabs)), axis=0)
+    return total.astype(x.dtype)
 
 
 def _slab(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
@@ -131,7 +137,6 @@ def _slab(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
 
     ``x`` is [reach, H, W, Cin] and ``g`` [slab, *output[1:], Cout].
     """
-    x, g = x.astype(jnp.float32), g.astype(jnp.float32)
     taps = window.kernel[2]
     step = window.strides[2]
     low, high = window.padding[2]
@@ -156,6 +161,7 @@ def _slab(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
         strides=(1, 1, 1),
         padding=((0, 0), (window.padding[1][0], _slack(window, 1)), (0, 0)),
         dilation=(*window.strides[:2], 1),
+        dtype=jnp.float32,
     )
     y = y.reshape(*window.kernel[:2], x_taps, cin, g_taps, cout)
     return y.transpose(0, 1, 2, 4, 3, 5).reshape(*window.kernel, cin, cout)
@@ -175,32 +181,83 @@ def _call(
     strides: Sequence[int],
     padding: Sequence[tuple[int, int]],
     dilation: Sequence[int] | None = None,
+    dtype: Any = None,
 ) -> jax.Array:
-    """oneDNN's convolution of ``x`` [B, *n, Cin] with ``kernel`` [*k, Cin, Cout]."""
-    rank = x.ndim - 2
-    dilation = dilation or (1,) * rank
-    spatial = tuple(range(1, rank + 1))
+    """oneDNN's convolution of ``x`` [B, *n, Cin] with ``kernel`` [*k, Cin, Cout].
+
+    The sums are float32; the result is of ``dtype`` (that of ``x``, or float32). Negative
+    padding at the end of an axis crops it. Under ``vmap`` an axis that only ``x`` has
+    joins its batch; any other is mapped in turn.
+    """
     for axis, (_, high) in enumerate(padding, 1):
         if high < 0:
             x = lax.slice_in_dim(x, 0, x.shape[axis] + high, axis=axis)
-    padding = [(low, max(0, high)) for low, high in padding]
-    axes = zip(x.shape[1:-1], kernel.shape[:rank], strides, dilation, padding, strict=True)
-    out = [(n + low + high - d * (k - 1) - 1) // s + 1 for n, k, s, d, (low, high) in axes]
+    emit = functools.partial(
+        _emit,
+        strides=tuple(strides),
+        padding=tuple((low, max(0, high)) for low, high in padding),
+        dilation=tuple(dilation or (1,) * len(strides)),
+        dtype=jnp.dtype(dtype or x.dtype),
+    )
+
+    @jax.custom_batching.custom_vmap
+    def run(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return emit(x, kernel)
+
+    @run.def_vmap
+    def batched(
+        size: int, in_batched: list[bool], x: jax.Array, kernel: jax.Array
+    ) -> tuple[jax.Array, bool]:
+        if not in_batched[1]:
+            y = run(x.reshape(-1, *x.shape[2:]), kernel)
+            return y.reshape(size, -1, *y.shape[1:]), True
+        if in_batched[0]:
+            return lax.map(lambda pair: run(*pair), (x, kernel)), True
+        return lax.map(lambda one: run(x, one), kernel), True
+
+    return vary_alike(run(x, kernel), x, kernel)
+
+
+def _emit(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    strides: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+    dilation: tuple[int, ...],
+    dtype: Any,
+) -> jax.Array:
+    """Checks a description and puts the custom call into the program.
+
+    Raises:
+      ValueError: shapes or types for which oneDNN would end the process.
+    """
+    rank = len(strides)
     if not (
         rank in (2, 3)
-        and kernel.ndim == x.ndim
+        and x.ndim == kernel.ndim == rank + 2
         and kernel.shape[rank] == x.shape[-1]
         and x.dtype == kernel.dtype
-        and x.dtype in (jnp.float32, jnp.bfloat16)
-        and min(*x.shape, *kernel.shape, *out, *strides, *dilation) > 0
-        and min(low for low, _ in padding) >= 0
+        and (x.dtype == jnp.float32 or (x.dtype == jnp.bfloat16 and has_bfloat16()))
+        and dtype in (x.dtype, jnp.float32)
+        and len(padding) == len(dilation) == rank
+        and min(*x.shape, *kernel.shape, *strides, *dilation) > 0
+        and min(min(pair) for pair in padding) >= 0
     ):
         raise ValueError(f"not a convolution for oneDNN: {x.shape} {x.dtype}, {kernel.shape}")
+    axes = zip(x.shape[1:-1], kernel.shape[:rank], strides, dilation, padding, strict=True)
+    out = [(n + low + high - d * (k - 1) - 1) // s + 1 for n, k, s, d, (low, high) in axes]
+    if min(out) <= 0:
+        raise ValueError(f"no output: {x.shape}, {kernel.shape}, padding {padding}")
 
-    def text(numbers: Sequence[int]) -> list[str]:
+    def text(numbers: Iterable[int]) -> list[str]:
         return [str(n) for n in numbers]
 
-    data = {"batch_dim": "0", "feature_dim": str(rank + 1), "spatial_dims": text(spatial)}
+    data = {
+        "batch_dim": "0",
+        "feature_dim": str(rank + 1),
+        "spatial_dims": text(range(1, rank + 1)),
+    }
     config = {
         "dims": str(rank + 2),
         "input": {"data": data},
@@ -213,8 +270,8 @@ def _call(
             }
         },
         "window": {
-            "pad_left": text([low for low, _ in padding]),
-            "pad_right": text([high for _, high in padding]),
+            "pad_left": text(low for low, _ in padding),
+            "pad_right": text(high for _, high in padding),
             "strides": text(strides),
             "window_dilations": text(dilation),
         },
@@ -222,7 +279,7 @@ def _call(
     }
     call = jax.ffi.ffi_call(
         TARGET,
-        jax.ShapeDtypeStruct((x.shape[0], *out, kernel.shape[-1]), x.dtype),
+        jax.ShapeDtypeStruct((x.shape[0], *out, kernel.shape[-1]), dtype),
         custom_call_api_version=2,
         legacy_backend_config=json.dumps({"onednn_conv_config": config}),
     )

@@ -49,39 +49,60 @@ def input_gradient(window: Window, g: jax.Array, kernel: jax.Array) -> jax.Array
 
 
 def weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
-    """Gradient [*k, Cin, Cout] with respect to the kernel, for strides of one.
+    """Gradient [*k, Cin, Cout] with respect to the kernel.
 
-    A scan over slabs of slices, each one matrix product [kd * Cin, K] x [K, kh * kw * Cout]
-    over the K voxels of the slab: the taps along depth are joined on the input's side,
-    those in the plane on the gradient's.
+    A scan over slabs of slices, each one matrix product over the slab's voxels. With a
+    stride of one the taps along depth are joined on the input's side and those in the
+    plane on the gradient's, [kd * Cin, K] x [K, kh * kw * Cout]; otherwise all taps are
+    joined on the input's side.
+
+    Args:
+      window: the convolution's geometry.
+      x: its input [B, D, H, W, Cin].
+      g: gradient of its output [B, *output, Cout].
     """
     batch, depth, *_, cout = g.shape
     cin = x.shape[-1]
+    step = window.strides[0]
     taps, rows, columns = window.kernel
-    height, width = window.size[1:]
+    plane = [(i, j) for i in range(rows) for j in range(columns)]
+    joins_gradient = window.strides == (1, 1, 1)
+    height, width = window.size[1:] if joins_gradient else window.output[1:]
     slab = min(depth, max(1, SLAB_ELEMENTS // (batch * height * width * max(cin, cout))))
     slabs = -(-depth // slab)
+    reach = step * (slab - 1) + taps
     low = window.padding[0][0]
-    high = slab * slabs + taps - 1 - low - x.shape[1]
-    x = jnp.pad(x, ((0, 0), (low, high), (0, 0), (0, 0), (0, 0)))
+    high = max(0, step * slab * (slabs - 1) + reach - low - x.shape[1])
     spread = [(k - 1 - p, k - 1 - q) for k, (p, q) in zip(window.kernel, window.padding)][1:]
-    g = jnp.pad(g, ((0, 0), (0, slab * slabs - depth), *spread, (0, 0)))
+    none = [(0, 0), (0, 0)]
+    x = jnp.pad(
+        x, ((0, 0), (low, high), *(none if joins_gradient else window.padding[1:]), (0, 0))
+    )
+    g = jnp.pad(
+        g, ((0, 0), (0, slab * slabs - depth), *(spread if joins_gradient else none), (0, 0))
+    )
+
+    def at(a: jax.Array, tap: tuple[int, int, int], strides: tuple[int, ...]) -> jax.Array:
+        size = (slab, height, width)
+        ends = [t + s * (n - 1) + 1 for t, n, s in zip(tap, size, strides, strict=True)]
+        return lax.slice(a, (0, *tap, 0), (batch, *ends, a.shape[-1]), (1, *strides, 1))
 
     def product(start: jax.Array) -> jax.Array:
-        x_slab = lax.dynamic_slice_in_dim(x, start, slab + taps - 1, 1).astype(jnp.float32)
+        x_slab = lax.dynamic_slice_in_dim(x, step * start, reach, 1).astype(jnp.float32)
         g_slab = lax.dynamic_slice_in_dim(g, start, slab, 1).astype(jnp.float32)
-        left = [x_slab[:, t : t + slab] for t in range(taps)]
-        right = [
-            g_slab[:, :, rows - 1 - i :, columns - 1 - j :][:, :, :height, :width]
-            for i in range(rows)
-            for j in range(columns)
-        ]
+        if joins_gradient:
+            left = [at(x_slab, (t, 0, 0), (1, 1, 1)) for t in range(taps)]
+            right = [at(g_slab, (0, rows - 1 - i, columns - 1 - j), (1, 1, 1)) for i, j in plane]
+        else:
+            left = [at(x_slab, (t, i, j), window.strides) for t in range(taps) for i, j in plane]
+            right = [g_slab]
         return lax.dot_general(
-            jnp.concatenate(left, -1).reshape(-1, taps * cin),
-            jnp.concatenate(right, -1).reshape(-1, rows * columns * cout),
+            jnp.concatenate(left, -1).reshape(-1, len(left) * cin),
+            jnp.concatenate(right, -1).reshape(-1, len(right) * cout),
             (((0,), (0,)), ((), ())),
         )
 
     total = jnp.sum(lax.map(product, slab * jnp.arange(slabs)), axis=0)
-    total = total.reshape(taps, cin, rows, columns, cout).transpose(0, 2, 3, 1, 4)
-    return total.astype(x.dtype)
+    if joins_gradient:
+        total = total.reshape(taps, cin, rows, columns, cout).transpose(0, 2, 3, 1, 4)
+    return total.reshape(*window.kernel, cin, cout).astype(x.dtype)

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from brainjax.losses.attention import attention_loss, inter_class_loss
 from brainjax.losses.dice import soft_dice_loss
@@ -20,7 +21,7 @@ class _Output(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """Weighted sum of soft Dice, attention and inter-class loss.
+    """Weighted sum of soft Dice, attention, inter-class loss and, if wanted, cross-entropy.
 
     Defaults are the paper's; the released code has ``attention_weight=20`` and
     ``inter_form="released"``.
@@ -36,6 +37,9 @@ class Objective:
       dice_over: ``"batch"`` or ``"example"``, see ``soft_dice_loss``.
       dice_classes: that count in it.
       dice_epsilon: of its denominator.
+      cross_entropy_weight: of the mean cross-entropy of all voxels; not in the paper,
+        where it is 0. It gives a gradient where the Dice has none (false voxels of a
+        class that the batch lacks), which short runs with small batches need.
     """
 
     dice_weight: float = 1.0
@@ -47,6 +51,7 @@ class Objective:
     dice_over: Literal["batch", "example"] = "batch"
     dice_classes: tuple[int, ...] = (1, 2, 3)
     dice_epsilon: float = 1e-5
+    cross_entropy_weight: float = 0.0
 
     def __call__(
         self, output: _Output, labels: jax.Array, step: jax.Array | int
@@ -61,7 +66,7 @@ class Objective:
 
         Returns:
           The total and f32 scalars: ``loss`` (the total), ``dice_loss``,
-          ``attention_loss``, ``inter_loss`` (with its sign; all without weights, and
+          ``attention_loss``, ``cross_entropy_loss``, ``inter_loss`` (with its sign; all without weights, and
           ``inter_loss`` also before it counts) and ``distance`` (mean D).
         """
         dice = soft_dice_loss(
@@ -73,6 +78,13 @@ class Objective:
         )
         parts = {"dice_loss": dice}
         total = self.dice_weight * dice
+        if self.cross_entropy_weight:
+            parts["cross_entropy_loss"] = jnp.mean(
+                optax.softmax_cross_entropy_with_integer_labels(
+                    output.logits.astype(jnp.float32), labels.astype(jnp.int32)
+                )
+            )
+            total += self.cross_entropy_weight * parts["cross_entropy_loss"]
         if output.attention is not None:
             parts["attention_loss"] = attention_loss(output.attention, labels)
             total += self.attention_weight * parts["attention_loss"]

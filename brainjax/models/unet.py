@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -72,7 +73,8 @@ class UNet(nn.Module):
         skips, features = self._encode(x, train=train)
         found = self._guide(x, features)
         features = features if found.features_after is None else found.features_after
-        return found.replace(logits=self._decode(features, skips, train=train))
+        logits = self._decode(features, skips, train=train)
+        return dataclasses.replace(found, logits=logits)
 
     def _guide(self, image: jax.Array, features: jax.Array) -> SegmentationOutput:
         """What is done with the deepest features; nothing here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import flax
@@ -21,7 +22,7 @@ class TrainState:
       params: parameters of the network, f32.
       batch_stats: running statistics of batch norm; empty without batch norm.
       average: exponential moving average of ``params``; empty when not wanted.
-      optimizer: state of the optax transformation.
+      optimizer: state of the optax transformation of ``flat_parameters(params)``.
       key: the run's random key; step keys are ``fold_in(key, step)``, so
         nothing random needs saving besides.
       skipped: int32 scalar, updates left out because something was not finite.
@@ -41,6 +42,25 @@ class TrainState:
         """Variables for prediction: the averaged parameters where they are kept."""
         params = self.average if jax.tree.leaves(self.average) else self.params
         return {"params": params, "batch_stats": self.batch_stats}
+
+
+def flat_parameters(tree: Any) -> jax.Array:
+    """All leaves of a tree of f32 arrays in one vector [P].
+
+    The optimiser works on this vector: one large update costs far less to
+    compile and to launch than a hundred small ones.
+    """
+    return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def shaped_parameters(vector: jax.Array, like: Any) -> Any:
+    """Undoes ``flat_parameters``: a tree as ``like`` with the entries of ``vector`` [P]."""
+    leaves, structure = jax.tree.flatten(like)
+    ends = list(itertools.accumulate(leaf.size for leaf in leaves))
+    parts = jnp.split(vector, ends[:-1])
+    return structure.unflatten(
+        [jnp.reshape(part, leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+    )
 
 
 def create_state(
@@ -68,7 +88,7 @@ def create_state(
         params=params,
         batch_stats=flax.core.unfreeze(variables.get("batch_stats", {})),
         average=jax.tree.map(jnp.copy, params) if keep_average else {},
-        optimizer=optimizer.init(params),
+        optimizer=optimizer.init(flat_parameters(params)),
         key=run_key,
         skipped=jnp.zeros((), jnp.int32),
         skipped_in_a_row=jnp.zeros((), jnp.int32),

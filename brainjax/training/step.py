@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from brainjax.augment import AugmentOptions, augment_batch
-from brainjax.training.state import TrainState
+from brainjax.training.state import TrainState, flat_parameters, shaped_parameters
 
 Metrics = dict[str, jax.Array]
 Objective = Callable[..., tuple[jax.Array, Metrics]]
@@ -64,26 +64,25 @@ def train_step(
         return total, (parts, changed.get("batch_stats", {}))
 
     gradients, (parts, batch_stats) = jax.grad(loss, has_aux=True)(state.params)
-    metrics = {**parts, "gradient_norm": optax.tree.norm(gradients)}
+    gradient, before = flat_parameters(gradients), flat_parameters(state.params)
+    metrics = {**parts, "gradient_norm": jnp.linalg.norm(gradient)}
     checks = {f"finite/{name}": jnp.isfinite(value) for name, value in metrics.items()}
     finite = jnp.all(jnp.stack(list(checks.values())))
 
-    updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
-    params = optax.apply_updates(state.params, updates)
+    update, optimizer_state = optimizer.update(gradient, state.optimizer, before)
+    after = jnp.where(finite, before + update, before)
+    params = shaped_parameters(after, state.params)
     average = state.average
     if average_decay:
         decay = jnp.minimum(average_decay, (1.0 + state.step) / (10.0 + state.step))
-        average = optax.incremental_update(params, state.average, 1.0 - decay)
-    good = {
-        "params": params,
-        "batch_stats": batch_stats,
-        "average": average,
-        "optimizer": optimizer_state,
-    }
-    kept = jax.tree.map(
+        old = flat_parameters(state.average)
+        average = shaped_parameters(
+            jnp.where(finite, decay * old + (1.0 - decay) * after, old), state.average
+        )
+    batch_stats, optimizer_state = jax.tree.map(
         lambda new, old: jnp.where(finite, new, old),
-        good,
-        {name: getattr(state, name) for name in good},
+        (batch_stats, optimizer_state),
+        (state.batch_stats, state.optimizer),
     )
     failed = 1 - finite.astype(jnp.int32)
     metrics["learning_rate"] = learning_rate(state.step)
@@ -92,7 +91,10 @@ def train_step(
         step=state.step + 1,
         skipped=state.skipped + failed,
         skipped_in_a_row=(state.skipped_in_a_row + failed) * failed,
-        **kept,
+        params=params,
+        batch_stats=batch_stats,
+        average=average,
+        optimizer=optimizer_state,
     )
     return state, metrics
 

@@ -19,13 +19,21 @@ TINY = (
 DEMO = "--config=configs/cga.py"
 
 
+ENVIRONMENT = {
+    **os.environ,
+    # What is compiled here is tiny: compiling it fast, once for all runs, is what counts.
+    "BRAINJAX_CPU_CONV": "plain",
+    "XLA_FLAGS": "--xla_backend_optimization_level=0",
+}
+
+
 class CommandLine:
     """Starts ``python -m brainjax.main`` from the repository's folder."""
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "brainjax.main", *arguments],
-            cwd=ROOT, env=dict(os.environ), text=True, bufsize=1,
+            cwd=ROOT, env=ENVIRONMENT, text=True, bufsize=1,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 

@@ -90,3 +90,11 @@ def test_two_processes_in_one_folder(tmp_path) -> None:
 def test_no_workdir() -> None:
     with pytest.raises(InputError, match="--workdir is missing"):
         run()
+
+
+def test_released_weights_need_a_config(tmp_path) -> None:
+    with pytest.raises(InputError, match="cga.py:released"):
+        jobs.run(
+            "predict", config=None, overrides={}, workdir=None, inputs=[tmp_path],
+            output=tmp_path, checkpoints=[tmp_path / "model.pth"], write_probabilities=False,
+        )  # fmt: skip

@@ -178,3 +178,13 @@ def test_losses_of_bfloat16_are_float32():
 def test_unknown_options_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_cross_entropy_penalises_false_voxels_of_an_absent_class() -> None:
+    """Uniform logits over 4 classes: the Dice of absent classes is flat, ln 4 is not."""
+    labels = jnp.zeros((1, 2, 2, 2), jnp.uint8)
+    output = SegmentationOutput(logits=jnp.zeros((1, 2, 2, 2, 4)))
+    plain, _ = Objective()(output, labels, 0)
+    total, parts = Objective(cross_entropy_weight=0.5)(output, labels, 0)
+    np.testing.assert_allclose(parts["cross_entropy_loss"], np.log(4), rtol=1e-6)
+    np.testing.assert_allclose(total, plain + 0.5 * np.log(4), rtol=1e-6)

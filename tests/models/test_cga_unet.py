@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import runpy
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -107,40 +109,47 @@ def test_names_become_classes():
 def test_single_class_update_changes_features_under_its_mask_only(rng):
     x = jnp.array(rng.normal(size=(1, 32, 32, 4)), jnp.float32)
     model = CGAUNet(variant="released", base_width=8, intra_classes=(2,))
-    output, _ = jax.jit(model.init_with_output)(jax.random.key(0), x)
-    chosen = np.argmax(output.attention, axis=-1) == 2
-    changed = np.abs(output.features_after - output.features_before).max(axis=-1) > 0
+
+    @jax.jit
+    def run(x):
+        output, _ = model.init_with_output(jax.random.key(0), x)
+        return output.attention, output.features_before, output.features_after
+
+    attention, before, after = run(x)
+    chosen = np.argmax(attention, axis=-1) == 2
+    changed = np.abs(after - before).max(axis=-1) > 0
     assert chosen.any()
     np.testing.assert_array_equal(changed, chosen)
 
 
-def test_blocks_worked_out_again_and_dropout(rng):
-    """One compiled function: remat changes no gradient, dropout drops whole channels."""
-    x = jnp.array(rng.normal(size=(2, 16, 16, 4)), jnp.float32)
-    plain = CGAUNet(variant="paper", base_width=8)
-    again = CGAUNet(variant="paper", base_width=8, checkpoint_blocks=True)
-    variables = jax.jit(plain.init)(jax.random.key(0), x)
+def test_dropout_drops_whole_channels_in_training_only(rng):
+    x = jnp.array(rng.normal(size=(2, 16, 16, 16, 4)), jnp.float32)
+    model = UNet(base_width=16)
+    variables = jax.jit(model.init)(jax.random.key(0), x)
 
-    @jax.jit
-    def gradients(params, key):
-        def loss(params, model):
-            output, changed = model.apply(
-                {**variables, "params": params},
-                x,
-                train=True,
-                mutable=["batch_stats"],
-                rngs={"dropout": key},
-            )
-            return jnp.sum(output.logits**2), changed["batch_stats"]
+    @functools.partial(jax.jit, static_argnames="train")
+    def dropped(key, *, train):
+        _, state = model.apply(
+            variables,
+            x,
+            train=train,
+            mutable=["intermediates", "batch_stats"],
+            capture_intermediates=lambda module, _: isinstance(module, nn.Dropout),
+            rngs={"dropout": key},
+        )
+        (features,) = jax.tree.leaves(state["intermediates"])
+        return features
 
-        return [jax.grad(loss, has_aux=True)(params, model) for model in (plain, again)]
-
-    kept, recomputed = gradients(variables["params"], jax.random.key(1))
-    for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(recomputed), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * (1 + np.abs(a).max()))
-    other, _ = gradients(variables["params"], jax.random.key(2))
-    first, second = (g[0]["head"]["kernel"] for g in (kept, other))
-    assert not np.allclose(first, second)
+    features = np.asarray(dropped(jax.random.key(1), train=True))
+    empty = (features == 0).reshape(2, -1, 16)
+    np.testing.assert_array_equal(empty.all(axis=1), empty.any(axis=1))
+    assert 0 < empty.all(axis=1).sum() < 16
+    other = np.asarray(dropped(jax.random.key(2), train=True))
+    assert (other != features).any()
+    full = np.asarray(dropped(jax.random.key(1), train=False))
+    assert (full != 0).all()
+    kept = features != 0
+    np.testing.assert_allclose(features[kept], full[kept] / 0.8, rtol=1e-5)
 
 
 def randomized(reference, rng):
@@ -177,42 +186,45 @@ def variables_of(reference, variant):
     return {"params": params, "batch_stats": statistics}
 
 
-@pytest.mark.parametrize("variant", ["released", "paper"])
-def test_outputs_and_gradients_equal_pytorch(variant, rng):
+@pytest.mark.parametrize(("variant", "checkpoint"), [("released", False), ("paper", True)])
+def test_outputs_and_gradients_equal_pytorch(variant, checkpoint, rng):
     torch = pytest.importorskip("torch")
     module = runpy.run_path(str(REFERENCE))
     reference = randomized(module["CGAUNet"](variant, width=8), rng)
     variables = variables_of(reference, variant)
     image = rng.normal(size=(2, 16, 24, 32, 4)).astype(np.float32)
     labels = rng.integers(0, 4, size=(2, 16, 24, 32)).astype(np.uint8)
-    model = CGAUNet(variant=variant, base_width=8, dropout=0.0)
+    model = CGAUNet(variant=variant, base_width=8, dropout=0.0, checkpoint_blocks=checkpoint)
+
+    train = variant == "paper"  # batch norm by the batch; without it both are the same
 
     @jax.jit
     def run(variables, image):
-        evaluated = model.apply(variables, image, train=False)
-
         def loss(params):
             output, _ = model.apply(
-                {**variables, "params": params}, image, train=True, mutable=["batch_stats"]
+                {**variables, "params": params}, image, train=train, mutable=["batch_stats"]
             )
-            return OBJECTIVES[variant](output, labels, 0)
+            total, _ = OBJECTIVES[variant](output, labels, 0)
+            return total, output
 
-        (total, _), gradients = jax.value_and_grad(loss, has_aux=True)(variables["params"])
-        return evaluated, total, {"params": gradients}
+        (total, output), gradients = jax.value_and_grad(loss, has_aux=True)(variables["params"])
+        return output, total, {"params": gradients}
 
-    evaluated, total, gradients = run(variables, jnp.array(image))
+    output, total, gradients = run(variables, jnp.array(image))
 
     x = torch.from_numpy(np.moveaxis(image, -1, 1).copy())
-    reference.eval()
+    reference.train(train)
     with torch.no_grad():
         probabilities, attention, distance = (v.numpy() for v in reference(x))
-    softmax = jax.nn.softmax(evaluated.logits)
+    softmax = jax.nn.softmax(output.logits)
     np.testing.assert_allclose(softmax, np.moveaxis(probabilities, 1, -1), atol=1e-4)
-    np.testing.assert_allclose(evaluated.attention, np.moveaxis(attention, 1, -1), atol=1e-4)
-    np.testing.assert_allclose(evaluated.distance, distance, rtol=1e-4)
+    np.testing.assert_allclose(output.attention, np.moveaxis(attention, 1, -1), atol=1e-4)
+    np.testing.assert_allclose(output.distance, distance, rtol=1e-4)
 
-    reference.train()
-    theirs = module["total_loss"](variant, *reference(x), torch.from_numpy(labels))
+    # Gradients in f64: PyTorch's own f32 ones are a few in a thousand off where the sign
+    # of an activation is decided by rounding.
+    reference.double()
+    theirs = module["total_loss"](variant, *reference(x.double()), torch.from_numpy(labels))
     theirs.backward()
     assert float(total) == pytest.approx(float(theirs.detach()), rel=1e-4)
     named = dict(reference.named_parameters())
@@ -221,4 +233,4 @@ def test_outputs_and_gradients_equal_pytorch(variant, rng):
             continue
         expected = named[name].grad.numpy()
         largest = np.abs(expected).max()
-        np.testing.assert_allclose(ours, expected, atol=2e-3 * largest + 1e-6, err_msg=name)
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=5e-3 * largest + 1e-6, err_msg=name)

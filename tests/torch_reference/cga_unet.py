@@ -5,6 +5,8 @@ Parameter names and shapes are those of the released checkpoint.
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -60,7 +62,7 @@ class CGAUNet(nn.Module):
                 self.add_module(f"EnBlock{level}_{index}", block(kind, wide))
         widths = (channels, 16, 16, classes)
         self.AttentionBlock = nn.Sequential(
-            *(conv(a, b, stride=2) for a, b in zip(widths[:-1], widths[1:], strict=True))
+            *(conv(a, b, stride=2) for a, b in itertools.pairwise(widths))
         )
         for level in (3, 2, 1):
             wide = width * 2 ** (level - 1)
