@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from brainjax.errors import require
@@ -120,8 +119,8 @@ def _torch(case: Case) -> dict[str, dict[str, Callable[[], Any]]]:
                 (case.cout, case.cin, *case.window.kernel),
             )
         )
-        geometry = ([case.stride] * case.rank, [1] * case.rank, [1] * case.rank, False)
-        geometry = (*geometry, [0] * case.rank, 1)
+        ones = [1] * case.rank
+        geometry = ([case.stride] * case.rank, ones, ones, False, [0] * case.rank, 1)
         calls["forward"][variant] = functools.partial(
             torch.ops.aten.convolution, x, kernel, None, *geometry
         )
@@ -163,7 +162,9 @@ def main() -> None:
         for name in PASSES:
             times = measure(ours[name] | peer[name], rounds=options.rounds)
             cells = (f"{v} {w * 1e3:.1f} ({p * 1e3:.1f})" for v, (w, p) in times.items())
-            print(f"{case.name:28} {name:16} {case.gflop:5.2f} GFLOP  " + "  ".join(cells), flush=True)
+            print(
+                f"{case.name:28} {name:16} {case.gflop:5.2f} GFLOP  " + "  ".join(cells), flush=True
+            )
             rows.append(
                 {
                     "case": case.name,

@@ -2,8 +2,8 @@
 
 The packages are the stages that data passes, in order::
 
-    scans -> records -> batches -> augment -> models -> losses -> training -> inference -> evaluation -> report
-                                   (layers, weights)
+    scans -> records -> batches -> augment -> models (layers, weights) -> losses
+          -> training -> inference -> evaluation -> report
 
 Host stages (scans, records, batches, evaluation, report) are NumPy and never
 import jax. Device stages (augment, layers, models, losses, training,

@@ -15,9 +15,11 @@ import optax
 from brainjax.augment import AugmentOptions
 from brainjax.batches import PipelineOptions
 from brainjax.errors import InputError
+from brainjax.evaluation import HD95_METHODS, get_convention
 from brainjax.inference import PostprocessOptions, SlidingWindowOptions, WholeVolumeOptions
 from brainjax.losses import Objective
 from brainjax.models import MODELS
+from brainjax.scans import LabelConvention
 from brainjax.training import (
     LoopOptions,
     OptimizerOptions,
@@ -106,6 +108,23 @@ class EvaluationOptions:
     validation_cases: int
     test_root: str
 
+    def __post_init__(self) -> None:
+        if self.convention != "auto":
+            get_convention(self.convention)
+        if self.hd95_method not in ("auto", *HD95_METHODS):
+            raise ValueError(
+                f"hd95_method {self.hd95_method!r}: expected auto or {sorted(HD95_METHODS)}"
+            )
+        if self.validation_cases < 0 or not self.tolerance_mm >= 0:
+            raise ValueError(
+                f"validation_cases {self.validation_cases}, tolerance_mm {self.tolerance_mm}: "
+                "expected 0 or more"
+            )
+
+    def convention_for(self, labels_of: LabelConvention) -> str:
+        """The convention's name; ``auto`` is that of the labels' challenge."""
+        return labels_of.evaluation if self.convention == "auto" else self.convention
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InferenceOptions:
@@ -146,6 +165,8 @@ class Experiment:
             raise InputError(f"model.dtype {dtype!r} is not one of {sorted(DTYPES)}")
         network = MODELS[name]
         known = {field.name for field in dataclasses.fields(network)} - {"parent", "name"}
+        if options.get("intra_classes") == ():
+            options["intra_classes"] = None
         _check_keys("model", options, known | {"name", "dtype"}, needed=set())
         return _make(network, "model", dict(options, num_classes=num_classes, dtype=DTYPES[dtype]))
 
@@ -181,7 +202,6 @@ class Experiment:
         start = options.pop("inter_start_epoch") * steps_per_epoch
         return _section(Objective, "objective", dict(options, inter_start_step=start))
 
-
     def make_optimizer(self, steps_per_epoch: int) -> optax.GradientTransformation:
         """The optimiser over the whole run."""
         steps = self.loop.total_steps(steps_per_epoch)
@@ -190,9 +210,7 @@ class Experiment:
     def make_learning_rate(self, steps_per_epoch: int) -> optax.Schedule:
         """Its learning rate as a function of the step."""
         steps = self.loop.total_steps(steps_per_epoch)
-        return learning_rate_schedule(
-            self.optimizer, steps=steps, steps_per_epoch=steps_per_epoch
-        )
+        return learning_rate_schedule(self.optimizer, steps=steps, steps_per_epoch=steps_per_epoch)
 
 
 def build(config: Mapping[str, Any]) -> Experiment:
@@ -216,12 +234,15 @@ def build(config: Mapping[str, Any]) -> Experiment:
     }
     known = {*sections, "seed", "batches", "model", "objective", "inference"}
     _check_keys("config", plain, known, needed=known)
-    made = {name: _section(options, name, plain[name]) for name, options in sections.items()}
+    made: dict[str, Any] = {
+        name: _section(options, name, plain[name])  # type: ignore[type-var]
+        for name, options in sections.items()
+    }
     experiment = Experiment(
         config=plain,
         seed=plain["seed"],
         batches=_section(PipelineOptions, "batches", dict(plain["batches"], seed=plain["seed"])),
-        inference=_inference(plain["inference"], plain["batches"]),
+        inference=_inference(plain["inference"], plain["batches"]["patch_shape"]),
         **made,
     )
     experiment.abstract_state(experiment.make_model(num_classes=4))
@@ -229,24 +250,22 @@ def build(config: Mapping[str, Any]) -> Experiment:
     return experiment
 
 
-def _inference(options: dict[str, Any], batches: dict[str, Any]) -> InferenceOptions:
-    """Deals the flat section out to the window and the rules for labels."""
-    rules = {field.name for field in dataclasses.fields(PostprocessOptions)}
-    window = {name: value for name, value in options.items() if name not in rules}
-    mode = window.pop("mode", None)
-    made: SlidingWindowOptions | WholeVolumeOptions
-    if mode == "sliding_window":
-        window.setdefault("patch_shape", batches["patch_shape"])
-        made = _section(SlidingWindowOptions, "inference", window)
-    elif mode == "whole_volume":
-        sliding_only = {"patch_shape", "overlap", "patch_batch", "sigma"}
-        window = {name: value for name, value in window.items() if name not in sliding_only}
-        made = _section(WholeVolumeOptions, "inference", window)
-    else:
-        raise InputError(f"inference.mode {mode!r}: expected 'sliding_window' or 'whole_volume'")
-    postprocess = {name: value for name, value in options.items() if name in rules}
+def _inference(options: dict[str, Any], training_patch: tuple[int, ...]) -> InferenceOptions:
+    """Deals the flat section out to the kind of window and the rules for labels."""
+    if not options.get("patch_shape"):
+        options = {**options, "patch_shape": training_patch}
+    kinds = {"sliding_window": SlidingWindowOptions, "whole_volume": WholeVolumeOptions}
+    if options.get("mode") not in kinds:
+        raise InputError(f"inference.mode {options.get('mode')!r}: expected one of {list(kinds)}")
+    parts = {kind: {field.name for field in dataclasses.fields(kind)}
+             for kind in (*kinds.values(), PostprocessOptions)}  # fmt: skip
+    _check_keys("inference", options, {"mode"}.union(*parts.values()), needed={"mode"})
+
+    def pick(kind: type[Options]) -> Options:
+        return _section(kind, "inference", {k: v for k, v in options.items() if k in parts[kind]})
+
     return InferenceOptions(
-        window=made, postprocess=_section(PostprocessOptions, "inference", postprocess)
+        window=pick(kinds[options["mode"]]), postprocess=pick(PostprocessOptions)
     )
 
 

@@ -1,11 +1,12 @@
 """The command line: flags, one experiment, one job.
 
-    python -m brainjax.main --config=configs/cga.py --workdir=runs/cga
-    python -m brainjax.main --workdir=runs/cga --mode=predict --input=CASE_FOLDER
+python -m brainjax.main --config=configs/cga.py --workdir=runs/cga
+python -m brainjax.main --workdir=runs/cga --mode=predict --input=CASE_FOLDER
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,10 +67,13 @@ def run() -> None:
     try:
         app.run(main, argv=_with_config_found(sys.argv), flags_parser=_parse_flags)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        # At once: reading a damaged checkpoint leaves orbax with tasks that would print
+        # tracebacks while Python shuts down.
+        os._exit(2)
     except KeyboardInterrupt:
-        print("interrupted; run the same command to go on", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 
@@ -79,8 +83,9 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
         sys.exit(0)
     try:
         return list(flags.FLAGS(arguments))
-    except SystemExit:
-        raise
+    except (KeyError, AttributeError) as error:
+        told = " ".join(str(error).strip("\"'").replace("\\n", " ").split())
+        raise InputError(f"command line: the configuration has no {told}") from error
     except Exception as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         inside = any(line.endswith("Traceback (most recent call last):") for line in lines)
@@ -89,27 +94,31 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
 
 
 def _with_config_found(arguments: Sequence[str]) -> list[str]:
-    """Points ``--config=configs/x.py`` at the installed configs when it is not below this folder."""
-    found = []
+    """Points ``--config=configs/x.py`` at the installed configs where this folder has none."""
+    found, previous = [], ""
     for word in arguments:
         name, equals, value = word.partition("=")
         if equals and name.lstrip("-") == "config":
-            path, colon, variant = value.partition(":")
-            word = f"{name}={_find_config(path)}{colon}{variant}"
+            word = f"{name}={_find_config(value)}"
+        elif previous.startswith("-") and previous.lstrip("-") == "config":
+            word = _find_config(word)
         found.append(word)
+        previous = word
     return found
 
 
-def _find_config(path: str) -> str:
-    given = Path(path)
+def _find_config(value: str) -> str:
+    path, colon, variant = value.partition(":")
     package = Path(__file__).parent
-    for candidate in (given, package / "configs" / given.name, package.parent / "configs" / given.name):
+    installed = [package / "configs", package.parent / "configs"]
+    candidates = [Path(path)]
+    if Path(path).parent in (Path("configs"), Path(".")):
+        candidates += [folder / Path(path).name for folder in installed]
+    for candidate in candidates:
         if candidate.is_file():
-            return str(candidate)
-    folders = [folder for folder in (package / "configs", package.parent / "configs")
-               if folder.is_dir()]
-    known = sorted({file.name for folder in folders for file in folder.glob("[!_]*.py")})
-    raise InputError(f"--config={path}: no such file; configs/ has {', '.join(known)}")
+            return f"{candidate}{colon}{variant}"
+    known = sorted({file.name for folder in installed for file in folder.glob("[!_]*.py")})
+    raise InputError(f"--config={path}: no such file; brainjax brings {', '.join(known)}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import numpy as np
 from brainjax.errors import InputError
 from brainjax.evaluation import (
     RegionScore,
-    read_case_table,
     score_case,
     summarize,
     summary_markdown,
@@ -23,11 +22,20 @@ from brainjax.evaluation import (
 from brainjax.experiment import Experiment
 from brainjax.files import read_json, write_json, write_text
 from brainjax.inference import write_segmentation
-from brainjax.jobs.predictor import Predictor, load_predictor, versions
-from brainjax.jobs.prepare import prepare
+from brainjax.jobs.predictor import CHECKPOINTS, Predictor, load_predictor, versions
+from brainjax.jobs.prepare import Data, find_data
+from brainjax.jobs.saved_run import check_configuration, check_data
 from brainjax.report import CaseExample, RunReport, select_examples, write_report
-from brainjax.scans import CONVENTIONS, REGIONS, CaseFiles, find_cohort, read_image, read_volume
-from brainjax.training import ProgressPrinter, read_history
+from brainjax.scans import (
+    CONVENTIONS,
+    CaseFiles,
+    Cohort,
+    LabelConvention,
+    find_cohort,
+    read_image,
+    read_volume,
+)
+from brainjax.training import Checkpoints, ProgressPrinter, read_history
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +57,8 @@ def evaluate(built: Experiment, workdir: Path, *, checkpoints: Sequence[Path] = 
     """Scores the validation fold and, where given, the test cohort, and writes the report.
 
     Args:
-      built: the experiment; its data and split decide what is scored.
+      built: the experiment. Its data and split decide what is scored; without
+        ``checkpoints`` they must be those of the run in ``workdir``.
       workdir: the run's folder; gets ``scores_val.csv``, ``summary.json``,
         ``summary.md``, ``segmentations/`` and ``report.html``.
       checkpoints: other runs to average instead of the one in ``workdir``.
@@ -57,56 +66,79 @@ def evaluate(built: Experiment, workdir: Path, *, checkpoints: Sequence[Path] = 
     Raises:
       InputError: no checkpoint, or scans that cannot be used.
     """
-    trained = load_predictor(list(checkpoints) or [workdir])
-    predictor = dataclasses.replace(
-        trained,
-        experiment=dataclasses.replace(
-            trained.experiment, inference=built.inference, evaluation=built.evaluation
-        ),
-    )
-    data = prepare(built, workdir)
-    numbers = numbers_of_training(workdir)
+    predictor = load_predictor(list(checkpoints) or [workdir])
+    if not checkpoints:
+        with Checkpoints(workdir / CHECKPOINTS, read_only=True) as saved:
+            run = saved.read_run(predictor.steps[0])
+        check_configuration(built, run, workdir)
+    test = find_test_cohort(built)
+    data = find_data(built, workdir)
+    if not checkpoints:
+        check_data(data, run, workdir)
     finish(
-        predictor,
-        workdir,
-        built=built,
-        validation=data.validation_files(),
-        label_convention=data.cohort.label_convention,
-        numbers=numbers | {"val/patients_seen_in_training": float(data.seen)},
-        notes=data.notes,
+        predictor, workdir, built=built, data=data, test=test, numbers=numbers_of_training(workdir)
     )
+
+
+def find_test_cohort(built: Experiment) -> Cohort | None:
+    """The cohort of ``evaluation.test_root``, None without one.
+
+    Raises:
+      InputError: nothing usable is there.
+    """
+    if not built.evaluation.test_root:
+        return None
+    return find_cohort(built.evaluation.test_root, modalities=built.data.modalities)
+
+
+def region_classes(labels_of: LabelConvention) -> dict[str, tuple[int, ...]]:
+    """The classes of each region, in the order in which the field reports them."""
+    return {name: labels_of.region_classes(name) for name in ("ET", "WT", "TC")}
 
 
 def finish(
-    predictor: Predictor,
+    trained: Predictor,
     workdir: Path,
     *,
     built: Experiment,
-    validation: Sequence[CaseFiles],
-    label_convention: str,
+    data: Data,
+    test: Cohort | None,
     numbers: dict[str, float],
-    notes: Sequence[str],
 ) -> dict[str, float]:
     """Scores all cases from their raw files and writes tables, summary and report.
+
+    Args:
+      trained: the network; ``built`` says how it predicts and is scored.
+      workdir: where everything goes.
+      built: the experiment asked for.
+      data: its scans and split.
+      test: another cohort to score.
+      numbers: of the training, for the summary.
 
     Returns:
       What ``summary.json`` holds.
     """
-    sets = [_score_set(predictor, validation, label_convention, "val", workdir)]
-    if built.evaluation.test_root:
-        cohort = find_cohort(built.evaluation.test_root, modalities=predictor.modalities)
-        sets.append(
-            _score_set(predictor, cohort.cases, cohort.label_convention, "test", workdir)
-        )
+    settings = dataclasses.replace(
+        trained.experiment, inference=built.inference, evaluation=built.evaluation
+    )
+    predictor = dataclasses.replace(trained, experiment=settings)
+    cohorts = [("val", data.validation_files(), data.cohort)]
+    if test is not None:
+        cohorts.append(("test", list(test.cases), test))
     summary = dict(numbers)
     summary["model/parameters"] = float(
         sum(leaf.size for leaf in _leaves(predictor.variables[0]["params"]))
     )
     summary["checkpoint/step"] = float(predictor.steps[0])
-    text = [f"# {built.config['model']['name']}\n", *(f"> {note}\n" for note in notes)]
-    for scored in sets:
-        summary |= summarize(scored.scores, prefix=scored.prefix)
-        text += [f"\n## {_SET_NAMES[scored.prefix]}\n", summary_markdown(scored.scores)]
+    text = [f"# {built.config['model']['name']}\n", *(f"> {note}\n" for note in data.notes)]
+    sets = []
+    for prefix, cases, cohort in cohorts:
+        seen = {case.patient_id for case in cases} & predictor.training_patients
+        summary[f"{prefix}/patients_seen_in_training"] = float(len(seen))
+        scored = _score_set(predictor, cases, cohort.label_convention, prefix, workdir)
+        summary |= summarize(scored.scores, prefix=prefix)
+        text += [f"\n## {_SET_NAMES[prefix]}\n", summary_markdown(scored.scores)]
+        sets.append(scored)
     write_json(workdir / "summary.json", summary)
     write_text(workdir / "summary.md", "\n".join(text) + "\n")
     write_report(
@@ -120,7 +152,7 @@ def finish(
             case_scores=[row for scored in sets for row in _case_rows(scored)],
             examples=tuple(example for scored in sets for example in scored.examples),
             environment=versions(),
-            notes=tuple(notes),
+            notes=data.notes,
         ),
     )
     print(f"\n{summary_markdown(sets[0].scores)}\n", flush=True)
@@ -148,9 +180,7 @@ def _score_set(
             f"the network tells apart {CONVENTIONS[predictor.label_convention].classes}, "
             f"the scans of {prefix} {labels_of.classes}; train on scans of the same classes"
         )
-    convention = labels_of.evaluation if options.convention == "auto" else options.convention
     method = None if options.hd95_method == "auto" else options.hd95_method
-    regions = {name: labels_of.region_classes(name) for name in ("ET", "WT", "TC")}
     folder = workdir / "segmentations" / prefix
     printer = ProgressPrinter(f"scoring {prefix}", unit="cases")
     scores: list[RegionScore] = []
@@ -166,9 +196,9 @@ def _score_set(
             predicted,
             volume.labels,
             case_id=case.case_id,
-            regions=regions,
+            regions=region_classes(labels_of),
             spacing_mm=volume.spacing_mm,
-            convention=convention,
+            convention=options.convention_for(labels_of),
             hd95_method=method,
             tolerance_mm=options.tolerance_mm,
         )
@@ -189,7 +219,7 @@ def _score_set(
         examples.append(
             CaseExample(
                 case_id=case_id,
-                rank=rank if len(_SET_NAMES) == 1 or prefix == "val" else f"{rank} ({prefix})",
+                rank=rank if prefix == "val" else f"{rank} ({prefix})",
                 image=volume.image,
                 modalities=volume.modalities,
                 reference=volume.labels,

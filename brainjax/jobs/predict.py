@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 
 from brainjax.errors import InputError
 from brainjax.inference import segmentation_path, write_segmentation
-from brainjax.jobs.predictor import load_predictor
-from brainjax.scans import find_cases_to_predict, read_volume
+from brainjax.jobs.predictor import load_predictor, output_convention
+from brainjax.scans import CaseFiles, find_cases_to_predict, read_volume
 from brainjax.training import ProgressPrinter
 
 
@@ -36,31 +37,82 @@ def predict(
     if not inputs:
         raise InputError("predict needs --input=PATH: a case folder, a folder of cases, or files")
     predictor = load_predictor(checkpoints, overrides=overrides, config=config)
-    cases = find_cases_to_predict(inputs, modalities=predictor.modalities)
+    failures: list[InputError] = []
+    cases = _find_cases(inputs, predictor.modalities, failures)
+    _check_writable(output)
     told = ", ".join(f"{path} (step {step})" for path, step in
                      zip(checkpoints, predictor.steps, strict=True))  # fmt: skip
-    print(f"{len(cases)} cases with {told}", flush=True)
-    failures: list[InputError] = []
+    print(f"{len(cases)} case{'s' * (len(cases) != 1)} with {told}", flush=True)
+    done = 0
     for number, case in enumerate(cases, start=1):
         begun = time.perf_counter()
         try:
             volume = read_volume(case, modalities=predictor.modalities, with_labels=False)
+            values = output_convention(predictor, volume)
             segmentation_path(output, volume)
+            if write_probabilities:
+                segmentation_path(output, volume, probabilities=True)
             labels, probabilities = predictor.segment(
                 volume,
                 with_probabilities=write_probabilities,
                 progress=ProgressPrinter(f"  {case.case_id}", unit="patches"),
             )
-            path = write_segmentation(output, volume, labels, probabilities=probabilities)
+            path = write_segmentation(
+                output, volume, labels, output_convention=values, probabilities=probabilities
+            )
         except InputError as error:
             failures.append(error)
             print(f"case {number}/{len(cases)} {case.case_id}: failed: {error}", flush=True)
             continue
+        done += 1
         print(
             f"case {number}/{len(cases)} {case.case_id}: {path}  "
-            f"{(labels > 0).sum()} tumour voxels  {time.perf_counter() - begun:.1f} s",
+            f"{(labels > 0).sum()} tumour voxels, values of {values}  "
+            f"{time.perf_counter() - begun:.1f} s",
             flush=True,
         )
-    if len(failures) == len(cases):
+    if failures and not done:
         raise failures[0]
+    if failures:
+        print(f"{done} written, {len(failures)} failed", flush=True)
     return 1 if failures else 0
+
+
+def _find_cases(
+    inputs: Sequence[Path], modalities: Sequence[str], failures: list[InputError]
+) -> list[CaseFiles]:
+    """All cases that can be found; in a folder of cases a broken one does not hide the rest."""
+    try:
+        return list(find_cases_to_predict(inputs, modalities=modalities))
+    except InputError as error:
+        folders = sorted(
+            child
+            for path in inputs
+            if path.is_dir()
+            for child in path.iterdir()
+            if child.is_dir() and not child.name.startswith(".")
+        )
+        if len(folders) < 2:
+            raise
+        first = error
+    cases: list[CaseFiles] = []
+    for folder in folders:
+        try:
+            cases += find_cases_to_predict([folder], modalities=modalities)
+        except InputError as error:
+            failures.append(error)
+            print(f"failed: {error}", flush=True)
+    if not cases:
+        raise first
+    return cases
+
+
+def _check_writable(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"--output={output}: cannot be written ({error.strerror}); choose another folder"
+        ) from error

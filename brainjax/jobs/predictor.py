@@ -19,8 +19,7 @@ from brainjax.experiment import Experiment
 from brainjax.inference import Predict, Variables, segment_volume
 from brainjax.scans import CONVENTIONS, Volume
 from brainjax.training import Checkpoints, predict_step
-from brainjax.weights import load_tensors
-from brainjax.weights import cga_unet
+from brainjax.weights import cga_unet, load_tensors
 
 CHECKPOINTS = "checkpoints"
 WEIGHTS = (".pth", ".pt", ".safetensors")
@@ -37,6 +36,7 @@ class Predictor:
       modalities: order of the input's channels.
       label_convention: of the scans that it was trained on.
       steps: after how many updates each checkpoint was saved.
+      training_patients: those that any of the networks was trained on.
     """
 
     experiment: Experiment
@@ -45,6 +45,7 @@ class Predictor:
     modalities: tuple[str, ...]
     label_convention: str
     steps: tuple[int, ...]
+    training_patients: frozenset[str]
 
     def segment(self, volume: Volume, **options: Any) -> Any:
         """Classes, and probabilities if asked for: see ``inference.segment_volume``."""
@@ -59,17 +60,17 @@ class Predictor:
         )
 
 
-def describe_run(
-    built: Experiment, label_convention: str, position: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What a checkpoint says about itself besides the arrays."""
-    return {
-        "position": dict(position),
-        "config": built.config,
-        "modalities": list(built.data.modalities),
-        "label_convention": label_convention,
-        "versions": versions(),
-    }
+def output_convention(predictor: Predictor, volume: Volume) -> str:
+    """In which values a segmentation is written.
+
+    Those of the scan's own data set, as its names suggest, where they know all the
+    network's classes; otherwise, or when the network was trained with a convention
+    that its user named, those that it was trained on.
+    """
+    suggested, trained = volume.label_convention, predictor.label_convention
+    named = predictor.experiment.data.label_convention != "auto"
+    alike = CONVENTIONS[suggested].classes == CONVENTIONS[trained].classes
+    return suggested if alike and not named else trained
 
 
 def versions() -> dict[str, str]:
@@ -98,6 +99,7 @@ class _Trained:
     variables: Variables
     label_convention: str
     step: int
+    training_patients: frozenset[str]
 
 
 def load_predictor(
@@ -146,6 +148,7 @@ def load_predictor(
         modalities=first.experiment.data.modalities,
         label_convention=first.label_convention,
         steps=tuple(trained.step for trained in found),
+        training_patients=frozenset().union(*(trained.training_patients for trained in found)),
     )
 
 
@@ -167,6 +170,7 @@ def _read_checkpoint(path: Path, overrides: Mapping[str, Any]) -> _Trained:
         variables=variables,
         label_convention=run["label_convention"],
         step=step,
+        training_patients=frozenset(run["training_patients"]),
     )
 
 
@@ -193,6 +197,7 @@ def _read_released_weights(path: Path, config: Mapping[str, Any] | None) -> _Tra
         variables={**variables, "batch_stats": {}},
         label_convention=convention,
         step=0,
+        training_patients=frozenset(),
     )
 
 

@@ -13,28 +13,28 @@ from brainjax.training import ProgressPrinter
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PreparedData:
+class Data:
     """What a run trains and validates on.
 
     Attributes:
-      cohort: the raw scans.
-      records: the prepared ones; case n is the cohort's case n.
+      cohort: the raw scans; records have the same order.
       training: numbers of the training cases.
       validation: numbers of the validation cases.
       notes: what a reader of the scores has to know.
     """
 
     cohort: Cohort
-    records: Records
     training: tuple[int, ...]
     validation: tuple[int, ...]
     notes: tuple[str, ...]
 
-    @property
-    def seen(self) -> int:
-        """How many patients are on both sides of the split."""
-        patients = [case.patient_id for case in self.cohort.cases]
-        return len({patients[n] for n in self.training} & {patients[n] for n in self.validation})
+    def patients(self, cases: tuple[int, ...]) -> list[str]:
+        """The patients of some cases, sorted."""
+        return sorted({self.cohort.cases[n].patient_id for n in cases})
+
+    def case_ids(self, cases: tuple[int, ...]) -> list[str]:
+        """The names of some cases."""
+        return [self.cohort.cases[n].case_id for n in cases]
 
     @property
     def num_classes(self) -> int:
@@ -46,13 +46,14 @@ class PreparedData:
         return [self.cohort.cases[n] for n in self.validation]
 
 
-def prepare(experiment: Experiment, workdir: Path) -> PreparedData:
-    """Finds the scans, writes their records once, and splits them by patient.
+def find_data(experiment: Experiment, workdir: Path) -> Data:
+    """Finds the scans and splits them by patient; makes phantoms where none are given.
 
     Raises:
-      InputError: scans are missing, unreadable or do not fit together.
+      InputError: scans are missing or their layout is not known, or there are fewer
+        patients than folds.
     """
-    notes = []
+    notes: tuple[str, ...] = ()
     if experiment.data.root:
         cohort = find_cohort(
             experiment.data.root,
@@ -67,29 +68,41 @@ def prepare(experiment: Experiment, workdir: Path) -> PreparedData:
     else:
         phantom = experiment.phantom
         root = write_phantom_cohort(
-            workdir / "phantoms", cases=phantom.cases, shape=phantom.shape, seed=phantom.seed,
+            workdir / "phantoms",
+            cases=phantom.cases,
+            shape=phantom.shape,
+            seed=phantom.seed,
             progress=ProgressPrinter("phantoms", unit="cases"),
-        )  # fmt: skip
-        cohort = find_cohort(root, "brats2020")
-        notes.append(
-            "Made-up heads (phantoms): these scores say that the software works, "
-            "nothing about real tumours."
         )
-    print(f"{cohort.root}: {cohort.layout}, {len(cohort.cases)} cases", flush=True)
+        cohort = find_cohort(root, "brats2020")
+        notes = (
+            "Made-up heads (phantoms): these scores say that the software works, "
+            "nothing about real tumours.",
+        )
+    number = len(cohort.cases)
+    print(f"{cohort.root}: {cohort.layout}, {number} case{'s' * (number > 1)}", flush=True)
+    training, validation, split_notes = _split(experiment, cohort)
+    return Data(
+        cohort=cohort, training=training, validation=validation, notes=(*notes, *split_notes)
+    )
+
+
+def prepare(experiment: Experiment, data: Data, workdir: Path) -> Records:
+    """Writes the records of all cases, once.
+
+    Raises:
+      InputError: a scan cannot be read or its files do not fit together.
+    """
+    folder = Path(experiment.data.records) if experiment.data.records else workdir / "records"
     records = prepare_records(
-        cohort,
-        Path(experiment.data.records) if experiment.data.records else workdir / "records",
+        data.cohort,
+        folder,
         options=RecordOptions(modalities=experiment.data.modalities),
         progress=ProgressPrinter("records", unit="cases"),
     )
-    training, validation, split_notes = _split(experiment, cohort)
-    return PreparedData(
-        cohort=cohort,
-        records=records,
-        training=training,
-        validation=validation,
-        notes=(*notes, *split_notes),
-    )
+    if records.reason:
+        print(f"records written to {folder}: {records.reason}", flush=True)
+    return records
 
 
 def _split(
@@ -111,6 +124,8 @@ def _split(
             f"config.split.folds {split.folds}: more than the {len(patients)} patients in "
             f"{cohort.root}; set it to {len(patients)} or less (1 validates on the training cases)"
         )
-    held_out = set(patient_folds(patients, folds=split.folds, seed=split.seed)[split.fold])
+    grades = {case.patient_id: case.grade for case in cohort.cases}
+    folds = patient_folds(patients, folds=split.folds, seed=split.seed, grades=grades)
+    held_out = set(folds[split.fold])
     validation = tuple(n for n in everything if cohort.cases[n].patient_id in held_out)
     return tuple(n for n in everything if n not in validation), validation, ()

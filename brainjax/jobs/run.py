@@ -12,7 +12,7 @@ from brainjax import experiment
 from brainjax.errors import InputError
 from brainjax.jobs.evaluate import evaluate
 from brainjax.jobs.predict import predict
-from brainjax.jobs.prepare import prepare
+from brainjax.jobs.prepare import find_data, prepare
 from brainjax.jobs.train import train
 
 
@@ -63,7 +63,7 @@ def run(
     built = experiment.build(config)
     with _alone_in(folder):
         if mode == "prepare":
-            prepare(built, folder)
+            prepare(built, find_data(built, folder), folder)
             return 0
         if mode == "evaluate":
             evaluate(built, folder, checkpoints=checkpoints)

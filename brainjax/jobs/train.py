@@ -9,24 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from brainjax import parallel, training
 from brainjax.batches import batches_per_epoch, evaluation_cases, training_batches
-from brainjax.errors import InputError
-from brainjax.evaluation import score_case, summarize
+from brainjax.evaluation import RegionScore, score_case, summarize
 from brainjax.experiment import Experiment
 from brainjax.files import write_json
 from brainjax.inference import (
+    Predict,
     SlidingWindowOptions,
     labels_from_probabilities,
     postprocess,
     predict_volume,
     predict_whole_volume,
 )
-from brainjax.jobs.evaluate import finish, numbers_of_training
-from brainjax.jobs.predictor import CHECKPOINTS, compiled_predict, describe_run, load_predictor
-from brainjax.jobs.prepare import PreparedData, prepare
+from brainjax.jobs.evaluate import (
+    find_test_cohort,
+    finish,
+    numbers_of_training,
+    region_classes,
+)
+from brainjax.jobs.predictor import CHECKPOINTS, compiled_predict, load_predictor
+from brainjax.jobs.prepare import Data, find_data, prepare
+from brainjax.jobs.saved_run import check_configuration, check_data, describe_run
+from brainjax.records import Records
 from brainjax.scans import CONVENTIONS
 from brainjax.training import Checkpoints, TrainState
 
@@ -34,7 +40,6 @@ INTERRUPTED = 143
 """Exit code after SIGTERM, as the shell reports it; the state has been saved."""
 
 SCORE = "val/dice/mean"
-_MAY_CHANGE = ("loop", "evaluation", "inference")
 
 
 def train(built: Experiment, workdir: Path) -> int:
@@ -50,10 +55,18 @@ def train(built: Experiment, workdir: Path) -> int:
       InputError: scans or configuration cannot be used, or the folder holds a
         run of another configuration.
     """
-    data = prepare(built, workdir)
-    steps_per_epoch = batches_per_epoch(
-        len(data.training), batch_size=built.batches.batch_size
-    )
+    folder, found = workdir / CHECKPOINTS, None
+    if folder.is_dir():
+        with Checkpoints(folder) as checkpoints:
+            found = checkpoints.latest_readable()
+        if found is not None:
+            check_configuration(built, found[1], workdir)
+    test = find_test_cohort(built)
+    data = find_data(built, workdir)
+    if found is not None:
+        check_data(data, found[1], workdir)
+    records = prepare(built, data, workdir)
+    steps_per_epoch = batches_per_epoch(len(data.training), batch_size=built.batches.batch_size)
     mesh = parallel.make_mesh(built.batches.batch_size)
     model = built.make_model(data.num_classes)
     optimizer = built.make_optimizer(steps_per_epoch)
@@ -80,34 +93,34 @@ def train(built: Experiment, workdir: Path) -> int:
     )
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
         resumed = checkpoints.restore_latest(state)
+        seconds_before = 0.0
         if resumed is not None:
             state, run = resumed
-            _check_same_run(built, data, run, workdir)
+            seconds_before = run["seconds"]
             print(f"going on after step {int(state.step)} of {workdir}", flush=True)
         write_json(workdir / "config.json", built.config)
         start = int(state.step)
         log = training.MetricsLog(workdir, start_step=start)
-        batches = training_batches(
-            data.records, data.training, built.batches, start_step=start
-        )
+        batches = training_batches(records, data.training, built.batches, start_step=start)
         stop = _StopOnSignal()
         try:
-            result = training.run(
-                state,
-                batches,
-                step,
+            loop = training.Loop(
+                step=step,
                 options=built.loop,
                 steps_per_epoch=steps_per_epoch,
                 place=functools.partial(parallel.place_batch, mesh=mesh),
-                validate=_make_validation(built, data, compiled_predict(model)),
+                validate=_make_validation(built, data, records, compiled_predict(model), stop),
                 score_name=SCORE,
                 checkpoints=checkpoints,
-                describe_run=functools.partial(
-                    describe_run, built, data.cohort.label_convention
-                ),
+                describe_run=functools.partial(describe_run, built, data),
                 log=log,
-                history=training.read_history(log.path),
                 stop_requested=stop,
+            )
+            result = loop.run(
+                state,
+                batches,
+                history=training.read_history(log.path),
+                seconds_before=seconds_before,
             )
         finally:
             batches.close()
@@ -126,91 +139,53 @@ def train(built: Experiment, workdir: Path) -> int:
         load_predictor([workdir]),
         workdir,
         built=built,
-        validation=data.validation_files(),
-        label_convention=data.cohort.label_convention,
-        numbers=result.numbers | earlier | {"val/patients_seen_in_training": float(data.seen)},
-        notes=data.notes,
+        data=data,
+        test=test,
+        numbers=result.numbers | earlier,
     )
     return 0
 
 
 def _make_validation(
-    built: Experiment, data: PreparedData, predict: Any
+    built: Experiment,
+    data: Data,
+    records: Records,
+    predict: Predict,
+    stop_requested: Callable[[], bool],
 ) -> Callable[[TrainState], dict[str, float]]:
     """Dice of the first validation cases, from their records."""
     chosen = data.validation[: built.evaluation.validation_cases or None]
     labels_of = CONVENTIONS[data.cohort.label_convention]
-    convention = (
-        labels_of.evaluation
-        if built.evaluation.convention == "auto"
-        else built.evaluation.convention
-    )
-    regions = {name: labels_of.region_classes(name) for name in ("ET", "WT", "TC")}
     window = built.inference.window
 
     def validate(state: TrainState) -> dict[str, float]:
         variables = [state.variables()]
-        scores = []
-        for _, case in evaluation_cases(data.records, chosen):
-            image = np.asarray(case.image, np.float32)
+        scores: list[RegionScore] = []
+        for _, case in evaluation_cases(records, chosen):
+            if stop_requested():
+                return {}
             if isinstance(window, SlidingWindowOptions):
+                image, labels = case.image, case.labels
                 probabilities = predict_volume(predict, variables, image, window)
             else:
+                image, labels = case.full_image(), case.full_labels()
                 probabilities = predict_whole_volume(predict, variables, image, window)
-            labels = postprocess(
+            predicted = postprocess(
                 labels_from_probabilities(probabilities), built.inference.postprocess
             )
             scores += score_case(
+                predicted,
                 labels,
-                case.labels,
                 case_id=case.record.case_id,
-                regions=regions,
+                regions=region_classes(labels_of),
                 spacing_mm=case.record.spacing_mm,
-                convention=convention,
+                convention=built.evaluation.convention_for(labels_of),
                 with_surface=False,
             )
-        return {
-            name: value
-            for name, value in summarize(scores, prefix="val").items()
-            if name.startswith("val/dice/")
-        }
+        summary = summarize(scores, prefix="val")
+        return {name: value for name, value in summary.items() if name.startswith("val/dice/")}
 
     return validate
-
-
-def _check_same_run(
-    built: Experiment, data: PreparedData, run: dict[str, Any], workdir: Path
-) -> None:
-    saved = {name: section for name, section in run["config"].items() if name not in _MAY_CHANGE}
-    wanted = {name: section for name, section in built.config.items() if name not in _MAY_CHANGE}
-    changed = _differences(saved, _as_json(wanted))
-    if run["label_convention"] != data.cohort.label_convention:
-        changed.append(
-            f"label convention {run['label_convention']} -> {data.cohort.label_convention}"
-        )
-    if changed:
-        raise InputError(
-            f"{workdir} holds a run of another configuration ({'; '.join(changed)}); "
-            "choose another --workdir, or repeat the first run's options to go on with it"
-        )
-
-
-def _differences(saved: Any, wanted: Any, name: str = "") -> list[str]:
-    if isinstance(saved, dict) and isinstance(wanted, dict):
-        return [
-            line
-            for key in sorted({*saved, *wanted})
-            for line in _differences(saved.get(key), wanted.get(key), f"{name}.{key}".lstrip("."))
-        ]
-    return [] if saved == wanted else [f"{name} {saved} -> {wanted}"]
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _as_json(item) for name, item in value.items()}
-    if isinstance(value, tuple):
-        return [_as_json(item) for item in value]
-    return value
 
 
 class _StopOnSignal:

@@ -29,13 +29,19 @@ TESTED_JAXLIB = ("0.10.2", "0.12.0.1")
 """Versions of jaxlib with which the tests of this module were run."""
 
 TARGET = "__onednn$convolution"
+CACHE_OPTIONS = (
+    "jax_compilation_cache_dir",
+    "jax_enable_compilation_cache",
+    "jax_persistent_cache_min_compile_time_secs",
+)
+NEVER_WRITTEN = 1e6
 SLAB_BYTES = 2**19
 UNROLLED = 8
 
 
 @functools.cache
-def unavailable() -> str:
-    """Why the call cannot be used in this process, or an empty string where it can."""
+def unsupported() -> str:
+    """Why this machine, jaxlib or set of devices cannot use the call, or an empty string."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return f"it needs Linux on x86-64, not {sys.platform} on {platform.machine()}"
     version = jaxlib.version.__version__
@@ -45,11 +51,24 @@ def unavailable() -> str:
         devices = jax.device_count("cpu")
     except RuntimeError:
         return "this process has no CPU device for JAX"
-    if jax.config.jax_compilation_cache_dir and jax.config.jax_enable_compilation_cache:
-        return "executables with it cannot be written to JAX's compilation cache"
     if devices > 1:
         return f"it cannot be partitioned over {devices} CPU devices"
     return ""
+
+
+def unavailable() -> str:
+    """Why a program traced now cannot use the call, or an empty string where it can.
+
+    Beside what ``unsupported`` says, XLA must not be asked to serialise the program: it
+    takes the call for one of another type and reads beyond it. So the call is not used
+    while JAX would write what it compiles to its persistent cache, that is unless
+    ``jax_compilation_cache_dir`` is not set, ``jax_enable_compilation_cache`` is off, or
+    ``jax_persistent_cache_min_compile_time_secs`` is beyond ``NEVER_WRITTEN`` seconds.
+    """
+    folder, enabled, threshold = (getattr(jax.config, name) for name in CACHE_OPTIONS)
+    if folder and enabled and threshold < NEVER_WRITTEN:
+        return unsupported() or "JAX's persistent compilation cache cannot hold it and is on"
+    return unsupported()
 
 
 @functools.cache
@@ -152,12 +171,12 @@ def _slab(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
         columns = [lax.slice_in_dim(x, t, t + last, step, axis=2) for t in range(taps)]
         x = jnp.stack(columns, 3)
         g = g[:, :, :, None]
-    depth, height, columns, x_taps, cin = x.shape
+    depth, height, length, x_taps, cin = x.shape
     g_taps, cout = g.shape[3:]
-    rows = x.reshape(depth, height, columns, x_taps * cin).swapaxes(2, 3)
+    rows = x.reshape(depth, height, length, x_taps * cin).swapaxes(2, 3)
     y = _call(
         rows[None],
-        g.reshape(*g.shape[:2], 1, columns, g_taps * cout),
+        g.reshape(*g.shape[:2], 1, length, g_taps * cout),
         strides=(1, 1, 1),
         padding=((0, 0), (window.padding[1][0], _slack(window, 1)), (0, 0)),
         dilation=(*window.strides[:2], 1),

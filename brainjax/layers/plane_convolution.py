@@ -6,6 +6,8 @@ folded into the batch, ``y[d] = sum_k conv2d(x[s * d + k - p], w[k])`` is the sa
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -26,10 +28,10 @@ def forward(window: Window, x: jax.Array, kernel: jax.Array) -> jax.Array:
     depth = window.output[0]
     step = window.strides[0]
     x = jnp.pad(x, ((0, 0), window.padding[0], (0, 0), (0, 0), (0, 0)))
-    total = None
-    for tap in range(window.kernel[0]):
+
+    def part(tap: int) -> jax.Array:
         planes = lax.slice_in_dim(x, tap, tap + step * (depth - 1) + 1, step, axis=1)
-        part = lax.conv_general_dilated(
+        return lax.conv_general_dilated(
             planes.reshape(batch * depth, height, width, cin),
             kernel[tap],
             window.strides[1:],
@@ -37,8 +39,9 @@ def forward(window: Window, x: jax.Array, kernel: jax.Array) -> jax.Array:
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
             preferred_element_type=jnp.float32,
         )
-        total = part if total is None else total + part
-    return jnp.reshape(total, (batch, *window.output, -1)).astype(x.dtype)
+
+    total = functools.reduce(jnp.add, map(part, range(window.kernel[0])))
+    return total.reshape(batch, *window.output, -1).astype(x.dtype)
 
 
 def input_gradient(window: Window, g: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -73,11 +76,10 @@ def weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
     reach = step * (slab - 1) + taps
     low = window.padding[0][0]
     high = max(0, step * slab * (slabs - 1) + reach - low - x.shape[1])
-    spread = [(k - 1 - p, k - 1 - q) for k, (p, q) in zip(window.kernel, window.padding)][1:]
+    in_plane = zip(window.kernel[1:], window.padding[1:], strict=True)
+    spread = [(k - 1 - before, k - 1 - after) for k, (before, after) in in_plane]
     none = [(0, 0), (0, 0)]
-    x = jnp.pad(
-        x, ((0, 0), (low, high), *(none if joins_gradient else window.padding[1:]), (0, 0))
-    )
+    x = jnp.pad(x, ((0, 0), (low, high), *(none if joins_gradient else window.padding[1:]), (0, 0)))
     g = jnp.pad(
         g, ((0, 0), (0, slab * slabs - depth), *(spread if joins_gradient else none), (0, 0))
     )

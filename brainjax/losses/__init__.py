@@ -5,12 +5,14 @@ from brainjax.losses.attention import (
     inter_class_loss,
     sample_labels_down,
 )
+from brainjax.losses.cross_entropy import cross_entropy_loss
 from brainjax.losses.dice import soft_dice_loss
 from brainjax.losses.objective import Objective
 
 __all__ = [
     "Objective",
     "attention_loss",
+    "cross_entropy_loss",
     "inter_class_loss",
     "sample_labels_down",
     "soft_dice_loss",

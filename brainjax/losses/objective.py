@@ -7,9 +7,9 @@ from typing import Literal, Protocol
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from brainjax.losses.attention import attention_loss, inter_class_loss
+from brainjax.losses.cross_entropy import cross_entropy_loss
 from brainjax.losses.dice import soft_dice_loss
 
 
@@ -66,8 +66,9 @@ class Objective:
 
         Returns:
           The total and f32 scalars: ``loss`` (the total), ``dice_loss``,
-          ``attention_loss``, ``cross_entropy_loss``, ``inter_loss`` (with its sign; all without weights, and
-          ``inter_loss`` also before it counts) and ``distance`` (mean D).
+          ``cross_entropy_loss``, ``attention_loss``, ``inter_loss`` (with its sign; all
+          without weights, and ``inter_loss`` also before it counts) and ``distance``
+          (mean D).
         """
         dice = soft_dice_loss(
             jax.nn.softmax(output.logits.astype(jnp.float32), axis=-1),
@@ -79,11 +80,7 @@ class Objective:
         parts = {"dice_loss": dice}
         total = self.dice_weight * dice
         if self.cross_entropy_weight:
-            parts["cross_entropy_loss"] = jnp.mean(
-                optax.softmax_cross_entropy_with_integer_labels(
-                    output.logits.astype(jnp.float32), labels.astype(jnp.int32)
-                )
-            )
+            parts["cross_entropy_loss"] = cross_entropy_loss(output.logits, labels)
             total += self.cross_entropy_weight * parts["cross_entropy_loss"]
         if output.attention is not None:
             parts["attention_loss"] = attention_loss(output.attention, labels)

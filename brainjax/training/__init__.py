@@ -1,14 +1,15 @@
 """State, step, optimiser, checkpoints, loop and logs of a training run."""
 
 from brainjax.training.checkpoint import Checkpoints
-from brainjax.training.loop import LoopOptions, LoopResult, run
 from brainjax.training.logs import MetricsLog, ProgressPrinter, format_duration, read_history
+from brainjax.training.loop import Loop, LoopOptions, LoopResult
 from brainjax.training.optimizer import OptimizerOptions, learning_rate_schedule, make_optimizer
 from brainjax.training.state import TrainState, create_state
 from brainjax.training.step import predict_step, train_step
 
 __all__ = [
     "Checkpoints",
+    "Loop",
     "LoopOptions",
     "LoopResult",
     "MetricsLog",
@@ -21,6 +22,5 @@ __all__ = [
     "make_optimizer",
     "predict_step",
     "read_history",
-    "run",
     "train_step",
 ]

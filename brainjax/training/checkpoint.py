@@ -8,8 +8,10 @@ so that training goes on exactly and prediction needs nothing but its path.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -126,11 +128,31 @@ class Checkpoints:
             raise self._unreadable(step, error) from error
         return dict(restored.run)
 
+    def latest_readable(self) -> tuple[int, dict[str, Any]] | None:
+        """The newest checkpoint whose ``run`` item can be read: its step and that item.
+
+        Returns:
+          None when nothing was saved.
+
+        Raises:
+          InputError: there are checkpoints, but none can be read.
+        """
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for step in steps:
+            try:
+                return step, self.read_run(step)
+            except InputError as error:
+                if step == steps[-1]:
+                    raise
+                self._set_aside(step, error)
+        return None
+
     def restore_latest(self, state: TrainState) -> tuple[TrainState, dict[str, Any]] | None:
         """The newest checkpoint that can be read, in the places of ``state``.
 
-        An unreadable one is passed over, said, and removed, so that its step
-        can be saved again.
+        The caller has compared ``latest_readable``'s configuration with its own, so
+        that what cannot be restored is damaged, not different. Such a checkpoint is
+        passed over, told, and its folder renamed, so that its step can be saved again.
 
         Returns:
           State and ``run`` item; None when nothing was saved.
@@ -138,10 +160,9 @@ class Checkpoints:
         Raises:
           InputError: there are checkpoints, but none can be read.
         """
-        steps = sorted(self._manager.all_steps(), reverse=True)
-        for position, step in enumerate(steps):
+        while (found := self.latest_readable()) is not None:
+            step, run = found
             try:
-                run = self.read_run(step)
                 restored = self._manager.restore(
                     step,
                     args=ocp.args.Composite(
@@ -153,15 +174,23 @@ class Checkpoints:
                         ),
                     ),
                 )
+            except MemoryError:
+                raise
             except Exception as error:
                 unreadable = self._unreadable(step, error)
-                if position == len(steps) - 1:
+                if len(self._manager.all_steps()) == 1:
                     raise unreadable from error
-                print(f"warning: {unreadable}; going on from an older one", flush=True)
-                self._manager.delete(step)
+                self._set_aside(step, unreadable)
                 continue
-            return state.replace(**restored.model, **restored.training), run
+            return dataclasses.replace(state, **restored.model, **restored.training), run
         return None
+
+    def _set_aside(self, step: int, error: InputError) -> None:
+        folder = self.directory / str(step)
+        aside = self.directory / f"unreadable-{step}-{time.time_ns()}"
+        print(f"warning: {error}; renamed to {aside.name}, going on from an older one", flush=True)
+        folder.rename(aside)
+        self._manager.reload()
 
     def restore_model(self, step: int, like: TrainState) -> dict[str, Any]:
         """Variables for prediction from one checkpoint.
@@ -192,7 +221,7 @@ class Checkpoints:
         reason = " ".join(str(error).split())[:200]
         return InputError(
             f"{self.directory / str(step)}: checkpoint cannot be read "
-            f"({type(error).__name__}: {reason}); delete that folder to do without it"
+            f"({type(error).__name__}: {reason}); use another one, or move that folder away"
         )
 
 

@@ -92,6 +92,4 @@ class ProgressPrinter:
         self._last = seconds
         rate = done / seconds if seconds > 0 else 0.0
         left = format_duration((total - done) / rate) if rate else "?"
-        print(
-            f"{self._label} {done}/{total}  {rate:.2f} {self._unit}/s  {left} left", flush=True
-        )
+        print(f"{self._label} {done}/{total}  {rate:.2f} {self._unit}/s  {left} left", flush=True)

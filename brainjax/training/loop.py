@@ -39,15 +39,16 @@ class LoopOptions:
     nonfinite_limit: int
 
     def __post_init__(self) -> None:
-        if (self.steps > 0) == (self.epochs > 0):
+        if min(self.steps, self.epochs) != 0 or max(self.steps, self.epochs) < 1:
             raise ValueError(
                 f"loop.steps {self.steps} and loop.epochs {self.epochs}: set one of them "
                 "to how long to train, and the other to 0"
             )
-        for name in ("log_every_steps", "validate_every_steps", "save_every_steps",
-                     "nonfinite_limit"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"loop.{name} {getattr(self, name)}: expected 1 or more")
+        least = {"log_every_steps": 1, "validate_every_steps": 1, "save_every_steps": 1,
+                 "nonfinite_limit": 1, "patience": 0}  # fmt: skip
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"loop.{name} {getattr(self, name)}: expected {value} or more")
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Updates in all."""
@@ -80,167 +81,226 @@ class LoopResult:
     numbers: dict[str, float]
 
 
-def run(
-    state: TrainState,
-    batches: Batches,
-    step: Callable[[TrainState, Any], tuple[TrainState, Mapping[str, jax.Array]]],
-    *,
-    options: LoopOptions,
-    steps_per_epoch: int,
-    place: Callable[[dict[str, Any]], dict[str, Any]],
-    validate: Callable[[TrainState], dict[str, float]],
-    score_name: str,
-    checkpoints: Checkpoints,
-    describe_run: Callable[[dict[str, Any]], dict[str, Any]],
-    log: MetricsLog,
-    history: list[dict[str, Any]],
-    stop_requested: Callable[[], bool],
-) -> LoopResult:
-    """Trains until the last step, until patience runs out, or until asked to stop.
+@dataclasses.dataclass(kw_only=True)
+class Loop:
+    """A run with all that it works with.
 
-    The invariant that makes resuming exact: a checkpoint is saved between
-    steps, before the next batch is drawn, and holds the position of the batch
-    that would come next.
-
-    Args:
-      state: where to begin; its ``step`` says how far the run is.
-      batches: host batches from that position on.
+    Attributes:
       step: the compiled ``train_step``.
       options: see ``LoopOptions``.
       steps_per_epoch: batches that make one pass over the training cases.
       place: host batch to device batch.
-      validate: state to flat validation scores.
-      score_name: which of them decides what is best.
+      validate: state to flat validation scores; an empty mapping when a stop was
+        asked for in the middle.
+      score_name: which of the scores decides what is best.
       checkpoints: where to save.
-      describe_run: data position to the checkpoint's ``run`` item.
+      describe_run: data position and seconds so far to the checkpoint's ``run`` item.
       log: where metrics go.
-      history: rows of an earlier part of this run, for patience.
       stop_requested: polled after every step.
-
-    Raises:
-      InputError: updates were not finite ``nonfinite_limit`` times in a row;
-        names the parts that were not.
     """
-    total = options.total_steps(steps_per_epoch)
-    done = int(state.step)
-    scores = [row[score_name] for row in history if row.get(score_name) is not None]
-    begun = clock = time.perf_counter()
-    compile_seconds = validation_seconds = 0.0
-    waited_before, clock_step = batches.waited_seconds, done
-    pending: list[Mapping[str, jax.Array]] = []
-    stopped = "finished" if done >= total else ""
 
-    while not stopped:
-        batch = place(next(batches))
-        state, metrics = step(state, batch)
-        pending.append(metrics)
-        if not compile_seconds:
-            jax.block_until_ready(metrics)
-            compile_seconds = time.perf_counter() - clock
-            print(f"first step after {compile_seconds:.1f} s (reading, compiling, running)",
-                  flush=True)
-            clock, clock_step = time.perf_counter(), done + 1
-            waited_before = batches.waited_seconds
-        done += 1
-        last = done >= total
+    step: Callable[[TrainState, Any], tuple[TrainState, Mapping[str, jax.Array]]]
+    options: LoopOptions
+    steps_per_epoch: int
+    place: Callable[[dict[str, Any]], dict[str, Any]]
+    validate: Callable[[TrainState], dict[str, float]]
+    score_name: str
+    checkpoints: Checkpoints
+    describe_run: Callable[[dict[str, Any], float], dict[str, Any]]
+    log: MetricsLog
+    stop_requested: Callable[[], bool]
 
-        if done % options.log_every_steps == 0 or last:
-            values = _means(jax.device_get(pending))
-            pending = []
-            _stop_on_persistent_nonfinite(state, values, options.nonfinite_limit)
-            seconds = time.perf_counter() - clock
-            waited = batches.waited_seconds - waited_before
-            steps_timed = max(done - clock_step, 1)
-            rate = steps_timed / seconds if seconds > 0 and done > clock_step else 0.0
-            wait_share = waited / seconds if seconds > 0 else 0.0
-            row = {f"train/{name}": value for name, value in values.items()
-                   if not name.startswith("finite/")}
-            row |= {
-                "epoch": done / steps_per_epoch,
-                "train/steps_per_second": rate,
-                "train/data_wait_share": min(wait_share, 1.0),
-                "train/skipped_steps": float(state.skipped),
-            }
-            log.write(done, row)
-            print(_console_line(done, total, values, rate, wait_share), flush=True)
-            clock, clock_step = time.perf_counter(), done
-            waited_before = batches.waited_seconds
+    def run(
+        self,
+        state: TrainState,
+        batches: Batches,
+        *,
+        history: list[dict[str, Any]],
+        seconds_before: float = 0.0,
+    ) -> LoopResult:
+        """Trains until the last step, until patience runs out, or until asked to stop.
 
-        score = None
-        if done % options.validate_every_steps == 0 or last:
-            started = time.perf_counter()
-            validation = validate(state)
-            validation_seconds += time.perf_counter() - started
-            if validation:
-                log.write(done, {"epoch": done / steps_per_epoch, **validation})
-                score = validation.get(score_name)
-                if score is not None:
-                    scores.append(score)
-                best = "  best so far" if score is not None and score >= max(scores) else ""
-                told = "  ".join(
-                    f"{name} {value:.3f}" for name, value in validation.items() if "/dice/" in name
+        The invariant that makes resuming exact: a checkpoint is saved between steps,
+        before the next batch is drawn, and holds the position of the batch that would
+        come next.
+
+        Args:
+          state: where to begin; its ``step`` says how far the run is.
+          batches: host batches from that position on.
+          history: rows of the earlier part of this run.
+          seconds_before: how long that part took.
+
+        Raises:
+          InputError: updates were not finite ``nonfinite_limit`` times in a row;
+            names the parts that were not.
+        """
+        options, total = self.options, self.options.total_steps(self.steps_per_epoch)
+        done = int(state.step)
+        scores = [row[self.score_name] for row in history if row.get(self.score_name) is not None]
+        validated = done == 0 or any(
+            row["step"] == done and self.score_name in row for row in history
+        )
+        begun = time.perf_counter()
+        clock = _Clock(batches, done)
+        first_step_seconds = validation_seconds = 0.0
+        pending: list[Mapping[str, jax.Array]] = []
+        saved = done
+        stopped = ""
+        while not stopped:
+            last = done >= total
+            due = done > 0 and (last or done % options.validate_every_steps == 0)
+            score = None
+            if due and not validated:
+                started = time.perf_counter()
+                score = self._score(state, done, scores)
+                validation_seconds += time.perf_counter() - started
+                clock.pause(time.perf_counter() - started)
+                validated = True
+            if self.stop_requested():
+                stopped = "interrupted"
+            elif last:
+                stopped = "finished"
+            elif self._patience_is_out(scores):
+                stopped = "early"
+            save = stopped or score is not None or done % options.save_every_steps == 0
+            if save and done > saved and int(state.skipped_in_a_row) == 0:
+                seconds = seconds_before + time.perf_counter() - begun
+                self.checkpoints.save(
+                    state, self.describe_run(batches.position, seconds), score=score
                 )
-                print(f"step {done}  {told}{best}", flush=True)
-            clock += time.perf_counter() - started
-        if last:
-            stopped = "finished"
-        elif options.patience and len(scores) > options.patience and (
-            max(scores[-options.patience:]) <= max(scores[:-options.patience])
-        ) and score is not None:
-            stopped = "early"
-        elif stop_requested():
-            stopped = "interrupted"
-        if stopped or score is not None or done % options.save_every_steps == 0:
-            checkpoints.save(state, describe_run(batches.position), score=score)
-    checkpoints.wait()
-    seconds = time.perf_counter() - begun
-    return LoopResult(
-        state=state,
-        stopped=stopped,
-        numbers={
-            "train/steps": float(done),
-            "train/epochs": done / steps_per_epoch,
-            "train/seconds": seconds,
-            "train/first_step_seconds": compile_seconds,
-            "train/validation_seconds": validation_seconds,
-            "train/skipped_steps": float(state.skipped),
-            "train/data_wait_share": min(1.0, batches.waited_seconds / seconds) if seconds else 0.0,
-        },
-    )
+                saved = done
+            if stopped:
+                break
+
+            state, metrics = self.step(state, self.place(next(batches)))
+            pending.append(metrics)
+            done += 1
+            validated = False
+            if not first_step_seconds:
+                jax.block_until_ready(metrics)
+                first_step_seconds = time.perf_counter() - begun - validation_seconds
+                print(
+                    f"first step after {first_step_seconds:.1f} s (reading, compiling, running)",
+                    flush=True,
+                )
+                clock.restart(done)
+            if done % options.log_every_steps == 0 or done >= total:
+                self._log(state, done, total, jax.device_get(pending), clock)
+                pending = []
+        self.checkpoints.wait()
+        seconds = time.perf_counter() - begun
+        return LoopResult(
+            state=state,
+            stopped=stopped,
+            numbers={
+                "train/steps": float(done),
+                "train/epochs": done / self.steps_per_epoch,
+                "train/seconds": seconds_before + seconds,
+                "train/first_step_seconds": first_step_seconds,
+                "train/validation_seconds": validation_seconds,
+                "train/skipped_steps": float(state.skipped),
+                "train/data_wait_share": min(1.0, batches.waited_seconds / seconds),
+            },
+        )
+
+    def _patience_is_out(self, scores: list[float]) -> bool:
+        patience = self.options.patience
+        return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])
+
+    def _score(self, state: TrainState, done: int, scores: list[float]) -> float | None:
+        validation = self.validate(state)
+        if not validation:
+            return None
+        self.log.write(done, {"epoch": done / self.steps_per_epoch, **validation})
+        score = validation.get(self.score_name)
+        told = "  ".join(
+            f"{name} {value:.3f}" for name, value in validation.items() if "/dice/" in name
+        )
+        best = "  best so far" if score is not None and score >= max([score, *scores]) else ""
+        print(f"step {done}  {told}{best}", flush=True)
+        if score is not None:
+            scores.append(score)
+        return score
+
+    def _log(
+        self,
+        state: TrainState,
+        done: int,
+        total: int,
+        rows: list[Mapping[str, np.ndarray]],
+        clock: _Clock,
+    ) -> None:
+        values = _means(rows)
+        self._stop_on_persistent_nonfinite(state, values)
+        rate, wait_share = clock.rates(done)
+        shown = {f"train/{name}": value for name, value in values.items() if "finite/" not in name}
+        self.log.write(
+            done,
+            {
+                **shown,
+                "epoch": done / self.steps_per_epoch,
+                "train/steps_per_second": rate,
+                "train/data_wait_share": wait_share,
+                "train/skipped_steps": float(state.skipped),
+            },
+        )
+        losses = "  ".join(
+            f"{name} {value:.4f}"
+            for name, value in values.items()
+            if name.endswith("loss") and "/" not in name
+        )
+        left = format_duration((total - done) / rate) if rate else "?"
+        print(
+            f"step {done}/{total}  {losses}  {rate:.2f} steps/s  "
+            f"waiting for data {100 * wait_share:.0f} %  {left} left",
+            flush=True,
+        )
+        clock.restart(done)
+
+    def _stop_on_persistent_nonfinite(self, state: TrainState, values: Mapping[str, float]) -> None:
+        bad = [
+            name.removeprefix("finite/")
+            for name, value in values.items()
+            if name.startswith("finite/") and value < 1
+        ]
+        if bad:
+            print(f"warning: not finite, update skipped: {', '.join(bad)}", flush=True)
+        if int(state.skipped_in_a_row) >= self.options.nonfinite_limit:
+            raise InputError(
+                f"step {int(state.step)}: {int(state.skipped_in_a_row)} updates in a row were not "
+                f"finite ({', '.join(bad)}); look for broken scans, or start anew in another "
+                "--workdir with a lower optimizer.learning_rate or with optimizer.clip_norm"
+            )
+
+
+class _Clock:
+    """Steps and seconds since the last log line, validation left out."""
+
+    def __init__(self, batches: Batches, done: int) -> None:
+        self._batches = batches
+        self.restart(done)
+
+    def restart(self, done: int) -> None:
+        self._begun, self._done = time.perf_counter(), done
+        self._waited = self._batches.waited_seconds
+
+    def pause(self, seconds: float) -> None:
+        self._begun += seconds
+
+    def rates(self, done: int) -> tuple[float, float]:
+        """Steps per second, and the share of time spent waiting for data."""
+        seconds = time.perf_counter() - self._begun
+        if done == self._done or seconds <= 0:
+            return 0.0, 0.0
+        waited = self._batches.waited_seconds - self._waited
+        return (done - self._done) / seconds, min(1.0, waited / seconds)
 
 
 def _means(rows: list[Mapping[str, np.ndarray]]) -> dict[str, float]:
     """Mean over steps; for ``finite/...`` the least, so that one failure shows."""
     return {
-        name: float((np.min if name.startswith("finite/") else np.mean)([row[name] for row in rows]))
+        name: float(
+            (np.min if name.startswith("finite/") else np.mean)([row[name] for row in rows])
+        )
         for name in rows[0]
     }
-
-
-def _console_line(
-    done: int, total: int, values: Mapping[str, float], rate: float, wait_share: float
-) -> str:
-    losses = "  ".join(
-        f"{name} {value:.4f}" for name, value in values.items()
-        if name.endswith("loss") and "/" not in name
-    )
-    left = format_duration((total - done) / rate) if rate else "?"
-    return (
-        f"step {done}/{total}  {losses}  {rate:.2f} steps/s  "
-        f"waiting for data {100 * min(wait_share, 1):.0f} %  {left} left"
-    )
-
-
-def _stop_on_persistent_nonfinite(
-    state: TrainState, values: Mapping[str, float], limit: int
-) -> None:
-    bad = [name.removeprefix("finite/") for name, value in values.items()
-           if name.startswith("finite/") and value < 1]
-    if bad:
-        print(f"warning: not finite, update skipped: {', '.join(bad)}", flush=True)
-    if int(state.skipped_in_a_row) >= limit:
-        raise InputError(
-            f"step {int(state.step)}: {int(state.skipped_in_a_row)} updates in a row were not "
-            f"finite ({', '.join(bad)}); lower optimizer.learning_rate, set optimizer.clip_norm, "
-            "or look for broken scans"
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import jax.numpy as jnp
 import optax
@@ -42,6 +43,9 @@ class OptimizerOptions:
             raise ValueError(f"optimizer.algorithm {self.algorithm!r} is not one of {ALGORITHMS}")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"optimizer.schedule {self.schedule!r} is not one of {SCHEDULES}")
+        for name in ("learning_rate", "power", "warmup_steps", "l2", "clip_norm"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"optimizer.{name} {getattr(self, name)}: expected 0 or more")
         if not 0 <= self.average_decay < 1:
             raise ValueError(
                 f"optimizer.average_decay {self.average_decay} is outside [0, 1): 0.999 is usual"
@@ -82,7 +86,9 @@ def make_optimizer(
         parts.append(optax.clip_by_global_norm(options.clip_norm))
     if options.l2:
         parts.append(optax.add_decayed_weights(options.l2))
-    parts.append(optax.scale_by_amsgrad() if options.algorithm == "amsgrad" else optax.scale_by_adam())
+    parts.append(
+        optax.scale_by_amsgrad() if options.algorithm == "amsgrad" else optax.scale_by_adam()
+    )
     rate = learning_rate_schedule(options, steps=steps, steps_per_epoch=steps_per_epoch)
     parts.append(optax.scale_by_learning_rate(rate))
     return optax.chain(*parts)

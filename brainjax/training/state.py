@@ -55,12 +55,11 @@ def flat_parameters(tree: Any) -> jax.Array:
 
 def shaped_parameters(vector: jax.Array, like: Any) -> Any:
     """Undoes ``flat_parameters``: a tree as ``like`` with the entries of ``vector`` [P]."""
-    leaves, structure = jax.tree.flatten(like)
+    leaves, structure = jax.tree.leaves(like), jax.tree.structure(like)
     ends = list(itertools.accumulate(leaf.size for leaf in leaves))
     parts = jnp.split(vector, ends[:-1])
-    return structure.unflatten(
-        [jnp.reshape(part, leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
-    )
+    shaped = [jnp.reshape(part, leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
+    return jax.tree.unflatten(structure, shaped)
 
 
 def create_state(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +43,7 @@ def train_step(
 
     Returns:
       The new state and f32 scalars: the objective's parts, ``gradient_norm``,
-      ``learning_rate``, and ``finite/<part>`` (1 where that part was finite).
+      ``update_norm``, ``learning_rate``, and ``finite/<part>`` (1 where that part was finite).
       An update with any part not finite is left out and counted in
       ``state.skipped``.
     """
@@ -65,11 +66,15 @@ def train_step(
 
     gradients, (parts, batch_stats) = jax.grad(loss, has_aux=True)(state.params)
     gradient, before = flat_parameters(gradients), flat_parameters(state.params)
-    metrics = {**parts, "gradient_norm": jnp.linalg.norm(gradient)}
+    update, optimizer_state = optimizer.update(gradient, state.optimizer, before)
+    metrics = {
+        **parts,
+        "gradient_norm": jnp.linalg.norm(gradient),
+        "update_norm": jnp.linalg.norm(update),
+    }
     checks = {f"finite/{name}": jnp.isfinite(value) for name, value in metrics.items()}
     finite = jnp.all(jnp.stack(list(checks.values())))
 
-    update, optimizer_state = optimizer.update(gradient, state.optimizer, before)
     after = jnp.where(finite, before + update, before)
     params = shaped_parameters(after, state.params)
     average = state.average
@@ -87,7 +92,8 @@ def train_step(
     failed = 1 - finite.astype(jnp.int32)
     metrics["learning_rate"] = learning_rate(state.step)
     metrics |= {name: value.astype(jnp.float32) for name, value in checks.items()}
-    state = state.replace(
+    state = dataclasses.replace(
+        state,
         step=state.step + 1,
         skipped=state.skipped + failed,
         skipped_in_a_row=(state.skipped_in_a_row + failed) * failed,
@@ -99,9 +105,7 @@ def train_step(
     return state, metrics
 
 
-def predict_step(
-    variables: dict[str, Any], image: jax.Array, *, model: nn.Module
-) -> jax.Array:
+def predict_step(variables: dict[str, Any], image: jax.Array, *, model: nn.Module) -> jax.Array:
     """Class probabilities [B, D, H, W, K] of a batch [B, D, H, W, C], in f32."""
-    output = model.apply(variables, image, train=False)
+    output: Any = model.apply(variables, image, train=False)
     return jax.nn.softmax(output.logits.astype(jnp.float32), axis=-1)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -23,6 +24,7 @@ ENVIRONMENT = {
     **os.environ,
     # What is compiled here is tiny: compiling it fast, once for all runs, is what counts.
     "BRAINJAX_CPU_CONV": "plain",
+    "BRAINJAX_CACHE_DIR": str(Path(tempfile.gettempdir()) / "brainjax-tests"),
     "XLA_FLAGS": "--xla_backend_optimization_level=0",
 }
 

@@ -53,9 +53,7 @@ def test_a_run_leaves_scores_segmentations_and_a_report(finished: Path) -> None:
 
 def test_killed_and_resumed_is_uninterrupted(finished, train, command, tmp_path) -> None:
     workdir = tmp_path / "killed"
-    code, output = command.stop_at(
-        "step 3/6", signal.SIGKILL, DEMO, f"--workdir={workdir}", *TINY
-    )
+    code, output = command.stop_at("step 3/6", signal.SIGKILL, DEMO, f"--workdir={workdir}", *TINY)
     assert code == -signal.SIGKILL, output
     output = train(workdir)
     assert "going on after step" in output or "step 1/6" in output
@@ -64,9 +62,7 @@ def test_killed_and_resumed_is_uninterrupted(finished, train, command, tmp_path)
 
 def test_sigterm_saves_first(finished, train, command, tmp_path) -> None:
     workdir = tmp_path / "stopped"
-    code, output = command.stop_at(
-        "step 1/6", signal.SIGTERM, DEMO, f"--workdir={workdir}", *TINY
-    )
+    code, output = command.stop_at("step 1/6", signal.SIGTERM, DEMO, f"--workdir={workdir}", *TINY)
     assert code == 143, output
     assert "saved" in output
     assert "going on after step" in train(workdir)
@@ -111,7 +107,10 @@ def test_predict_needs_only_the_checkpoint(finished, command, tmp_path) -> None:
 
 def test_averaging_a_run_with_itself_changes_nothing(finished, command, tmp_path) -> None:
     case = next((finished / "phantoms").rglob("*_flair.nii.gz")).parent
-    for name, checkpoints in (("one", [finished]), ("two", [finished, finished / "checkpoints" / "6"])):
+    for name, checkpoints in (
+        ("one", [finished]),
+        ("two", [finished, finished / "checkpoints" / "6"]),
+    ):
         command(
             "--mode=predict", f"--input={case}", f"--output={tmp_path / name}",
             *(f"--checkpoint={path}" for path in checkpoints),
@@ -138,9 +137,7 @@ def test_real_scans_train_and_predict(real_data, command, tmp_path) -> None:
     assert written.shape == scan.shape[:3]
     np.testing.assert_array_equal(written.affine, scan.affine)
     case = real_data / "tcga" / "TCGA-FG-6692"
-    command(
-        "--mode=predict", f"--checkpoint={workdir}", f"--input={case}", f"--output={tmp_path}"
-    )
+    command("--mode=predict", f"--checkpoint={workdir}", f"--input={case}", f"--output={tmp_path}")
     segmentation = nib.load(tmp_path / "TCGA-FG-6692.nii.gz")
     flair = nib.load(case / "TCGA-FG-6692_flair.nii.gz")
     assert segmentation.shape == flair.shape

@@ -74,7 +74,10 @@ def test_damage_everywhere_is_one_clear_error(state, tmp_path) -> None:
     for file in (tmp_path / "c" / "1").rglob("*"):
         if file.is_file():
             file.write_bytes(b"{")
-    with Checkpoints(tmp_path / "c") as checkpoints, pytest.raises(InputError, match="1: checkpoint"):
+    with (
+        Checkpoints(tmp_path / "c") as checkpoints,
+        pytest.raises(InputError, match="1: checkpoint"),
+    ):
         checkpoints.restore_latest(state)
 
 

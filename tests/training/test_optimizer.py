@@ -33,7 +33,9 @@ def test_first_step_is_the_learning_rate_whatever_the_gradient(algorithm: str) -
 
 def test_l2_joins_the_gradient_before_the_moments() -> None:
     # gradient 0 + l2 * 1 has sign +1, so Adam's first step is a full one.
-    assert first_update(dataclasses.replace(OPTIONS, l2=1e-3), 0.0, 1.0) == pytest.approx(0.9, abs=1e-4)
+    assert first_update(dataclasses.replace(OPTIONS, l2=1e-3), 0.0, 1.0) == pytest.approx(
+        0.9, abs=1e-4
+    )
     assert first_update(OPTIONS, 0.0, 1.0) == 1.0
 
 

@@ -1,0 +1,111 @@
+"""What a checkpoint says of its run, and whether a command goes on with that run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from brainjax.errors import InputError
+from brainjax.experiment import Experiment
+from brainjax.jobs.predictor import versions
+from brainjax.jobs.prepare import Data
+
+_FREE_SECTIONS = ("loop", "evaluation", "inference")
+_FREE_KEYS = {
+    "data": ("root", "records", "needs_root"),  # the cases are compared by name
+    "batches": ("workers", "threads", "prefetch_batches"),  # they do not change the batches
+}
+
+
+def describe_run(
+    built: Experiment, data: Data, position: Mapping[str, Any], seconds: float
+) -> dict[str, Any]:
+    """What a checkpoint says about itself besides the arrays.
+
+    Args:
+      built: the experiment.
+      data: what it trains on.
+      position: of the batch that comes next.
+      seconds: of training so far.
+    """
+    return {
+        "position": dict(position),
+        "seconds": seconds,
+        "config": built.config,
+        "modalities": list(built.data.modalities),
+        "label_convention": data.cohort.label_convention,
+        "training_cases": data.case_ids(data.training),
+        "training_patients": data.patients(data.training),
+        "validation_cases": data.case_ids(data.validation),
+        "versions": versions(),
+    }
+
+
+def check_configuration(built: Experiment, run: Mapping[str, Any], workdir: Path) -> None:
+    """Compares a saved run's configuration with the one asked for.
+
+    How long to train, how to predict and score, where the data lie and how they are
+    read may change; everything that the result depends on may not.
+
+    Raises:
+      InputError: lists every difference.
+    """
+    changed = _differences(_fixed(run["config"]), _fixed(_as_json(built.config)))
+    if changed:
+        raise InputError(
+            f"{workdir} holds a run of another configuration ({'; '.join(changed)}); "
+            "choose another --workdir, or repeat the first run's options to go on with it"
+        )
+
+
+def check_data(data: Data, run: Mapping[str, Any], workdir: Path) -> None:
+    """Compares the cases that a saved run used with those found now.
+
+    Raises:
+      InputError: there are others, or they fall into other parts.
+    """
+    if run["label_convention"] != data.cohort.label_convention:
+        raise InputError(
+            f"{workdir} was trained on labels in {run['label_convention']}, "
+            f"{data.cohort.root} has {data.cohort.label_convention}; choose another --workdir"
+        )
+    for name, cases in (("training", data.training), ("validation", data.validation)):
+        before, now = set(run[f"{name}_cases"]), set(data.case_ids(cases))
+        if before != now:
+            gone, new = sorted(before - now), sorted(now - before)
+            raise InputError(
+                f"{workdir} was begun with other {name} cases: {len(gone)} are gone "
+                f"({', '.join(gone[:3])}), {len(new)} are new ({', '.join(new[:3])}); going on "
+                "would mix patients of both sides; restore the scans or choose another --workdir"
+            )
+
+
+def _fixed(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        section: {
+            key: value for key, value in values.items() if key not in _FREE_KEYS.get(section, ())
+        }
+        if isinstance(values, dict)
+        else values
+        for section, values in config.items()
+        if section not in _FREE_SECTIONS
+    }
+
+
+def _differences(saved: Any, wanted: Any, name: str = "") -> list[str]:
+    if isinstance(saved, dict) and isinstance(wanted, dict):
+        return [
+            line
+            for key in sorted({*saved, *wanted})
+            for line in _differences(saved.get(key), wanted.get(key), f"{name}.{key}".lstrip("."))
+        ]
+    return [] if saved == wanted else [f"{name} {saved} -> {wanted}"]
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _as_json(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return [_as_json(item) for item in value]
+    return value
