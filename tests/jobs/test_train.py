@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -79,6 +80,66 @@ def test_a_finished_run_only_evaluates_again(finished, train) -> None:
 def test_another_configuration_in_the_same_folder_is_refused(finished, train) -> None:
     output = train(finished, "--config.optimizer.learning_rate=0.5", code=2)
     assert "optimizer.learning_rate 0.003 -> 0.5" in output
+
+
+def test_a_refused_command_touches_nothing(finished, train) -> None:
+    before = {path: path.stat().st_mtime_ns for path in sorted(finished.rglob("*"))}
+    for change, told in (
+        ("--config.phantom.cases=6", "phantom.cases 4 -> 6"),
+        ("--config.model.base_width=16", "model.base_width 8 -> 16"),
+    ):
+        assert told in train(finished, change, code=2)
+    after = {path: path.stat().st_mtime_ns for path in sorted(finished.rglob("*"))}
+    before.pop(finished / ".lock"), after.pop(finished / ".lock")
+    assert after == before
+
+
+def test_evaluate_refuses_another_split_of_the_same_run(finished, command) -> None:
+    output = command(
+        DEMO, f"--workdir={finished}", "--mode=evaluate", *TINY, "--config.split.fold=1", code=2
+    )
+    assert "split.fold 0 -> 1" in output
+
+
+def test_evaluating_another_fold_counts_patients_seen(finished, command, tmp_path) -> None:
+    command(
+        DEMO, f"--workdir={tmp_path}", f"--checkpoint={finished}", "--mode=evaluate",
+        *TINY, "--config.split.fold=1",
+    )  # fmt: skip
+    assert json.loads((tmp_path / "summary.json").read_text())["val/patients_seen_in_training"] == 1
+
+
+def test_one_broken_case_does_not_hide_the_others(finished, command, tmp_path) -> None:
+    cases = tmp_path / "cases"
+    for number, source in enumerate(sorted((finished / "phantoms").rglob("*_flair.nii.gz"))[:2]):
+        shutil.copytree(source.parent, cases / source.parent.name)
+        if number == 0:
+            broken = cases / source.parent.name / source.name
+            broken.write_bytes(broken.read_bytes()[:2000])
+    shutil.copytree(cases / source.parent.name, cases / "BraTS20_Incomplete")
+    for file in (cases / "BraTS20_Incomplete").glob("*_t2.nii.gz"):
+        file.unlink()
+    for file in (cases / "BraTS20_Incomplete").iterdir():
+        file.rename(file.with_name(f"BraTS20_Incomplete_{file.name.rsplit('_', 1)[1]}"))
+    output = command(
+        "--mode=predict", f"--checkpoint={finished}", f"--input={cases}",
+        f"--output={tmp_path / 'out'}", code=1,
+    )  # fmt: skip
+    assert "1 written, 2 failed" in output
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_a_damaged_checkpoint_is_one_line(finished, command, tmp_path) -> None:
+    shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
+    for file in (tmp_path / "checkpoints").rglob("*"):
+        if file.is_file() and "model" in file.parts:
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    output = command(
+        "--mode=predict", f"--checkpoint={tmp_path}", f"--input={finished / 'phantoms'}",
+        f"--output={tmp_path / 'out'}", code=2,
+    )  # fmt: skip
+    assert output.count("error: ") == 1
+    assert "checkpoint cannot be read" in output
 
 
 def test_evaluate_changes_inference_only(finished, command, tmp_path) -> None:
