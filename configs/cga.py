@@ -62,7 +62,7 @@ def get_config(variant="demo"):
         inter_weight=1.0 if released else 0.1,  # the paper: to the order of the other two
         inter_form="released" if released else "paper",
         inter_sign=1,  # -1 is Table 4's "Baseline - inter"
-        inter_start_epoch=20,
+        inter_start_epoch=10 if demo else 20,
     )
     config.optimizer = dict(
         algorithm="amsgrad" if released else "adam",
