@@ -64,13 +64,14 @@ def main() -> None:
     parallel.start()
     rows: list[dict[str, Any]] = []
 
+    def add(name: str, seconds: float) -> None:
+        rows.append({"stage": name, "seconds": seconds, "peak_mb": peak_megabytes()})
+        print(f"| {name} | {seconds:.2f} | {rows[-1]['peak_mb']:.0f} |", flush=True)
+
     def stage(name: str, work: Callable[[], Any]) -> Any:
         begun = time.perf_counter()
         result = jax.block_until_ready(work())
-        rows.append(
-            {"stage": name, "seconds": time.perf_counter() - begun, "peak_mb": peak_megabytes()}
-        )
-        print(f"| {name} | {rows[-1]['seconds']:.2f} | {rows[-1]['peak_mb']:.0f} |", flush=True)
+        add(name, time.perf_counter() - begun)
         return result
 
     with tempfile.TemporaryDirectory() as folder:
@@ -123,12 +124,14 @@ def main() -> None:
             )  # fmt: skip
             del probabilities, image
             records = stage("prepare records", lambda: prepare_records(cohort, root / "records"))
-            _time_training(built, records, tuple(options.train_patch), stage)
+            _time_training(built, records, tuple(options.train_patch), stage, add)
     if options.json:
         write_json(options.json, {"device": jax.devices()[0].device_kind, "stages": rows})
 
 
-def _time_training(built: Any, records: Any, patch: tuple[int, ...], stage: Callable) -> None:
+def _time_training(
+    built: Any, records: Any, patch: tuple[int, ...], stage: Callable, add: Callable
+) -> None:
     """First (compiling) and later training steps of one patch, batch 1."""
     model = built.make_model(4).clone(
         dtype=np.float32 if jax.default_backend() == "cpu" else jax.numpy.bfloat16
@@ -161,7 +164,7 @@ def _time_training(built: Any, records: Any, patch: tuple[int, ...], stage: Call
         jax.block_until_ready(metrics)
         seconds.append(time.perf_counter() - begun)
     batches.close()
-    stage(f"training step, {shape}, median of 5: {np.median(seconds):.2f} s", lambda: 0)
+    add(f"training step, {shape} (median of 5)", float(np.median(seconds)))
 
 
 if __name__ == "__main__":

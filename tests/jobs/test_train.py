@@ -187,7 +187,7 @@ def test_real_scans_train_and_predict(real_data, command, tmp_path) -> None:
     workdir = tmp_path / "msd"
     output = command(
         DEMO, f"--workdir={workdir}", f"--config.data.root={root}",
-        "--config.loop.steps=2", "--config.loop.log_every_steps=1", "--config.inference.patch_batch=8",
+        "--config.loop.steps=2", "--config.inference.patch_batch=8",
         "--config.batches.patch_shape=(32, 32, 32)", "--config.inference.overlap=0.0",
     )  # fmt: skip
     assert "only one patient" in output
