@@ -11,9 +11,12 @@ import jax
 import nibabel as nib
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from brainjax.jobs.predictor import load_predictor
+from brainjax.models import CGAUNet
 from brainjax.training import read_history
+from brainjax.weights import cga_unet
 from tests.jobs.command_line import DEMO, TINY
 
 LASTING = ("train/loss", "train/dice_loss", "train/gradient_norm", "val/dice/mean")
@@ -175,11 +178,25 @@ def test_averaging_a_run_with_itself_changes_nothing(finished, command, tmp_path
         command(
             "--mode=predict", f"--input={case}", f"--output={tmp_path / name}",
             *(f"--checkpoint={path}" for path in checkpoints),
+            DEMO, "--config.inference.mirror=true",
         )  # fmt: skip
     one, two = (nib.load(tmp_path / name / f"{case.name}.nii.gz") for name in ("one", "two"))
     if load_predictor([finished]).steps == (6,):
         np.testing.assert_array_equal(one.get_fdata(), two.get_fdata())
     assert one.shape == two.shape
+
+
+def test_released_weights_segment(finished, command, tmp_path) -> None:
+    model = CGAUNet(variant="released", num_classes=4)
+    variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 8, 8, 8, 4), np.float32))
+    safetensors.numpy.save_file(cga_unet.export(variables), tmp_path / "theirs.safetensors")
+    case = next((finished / "phantoms").rglob("*_flair.nii.gz")).parent
+    command(
+        "--mode=predict", "--config=configs/cga.py:released", f"--input={case}",
+        f"--checkpoint={tmp_path / 'theirs.safetensors'}", f"--output={tmp_path}",
+    )  # fmt: skip
+    scan = nib.load(case / f"{case.name}_flair.nii.gz")
+    assert nib.load(tmp_path / f"{case.name}.nii.gz").shape == scan.shape
 
 
 def test_real_scans_train_and_predict(real_data, command, tmp_path) -> None:
