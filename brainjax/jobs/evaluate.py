@@ -130,17 +130,23 @@ def finish(
         sum(leaf.size for leaf in _leaves(predictor.variables[0]["params"]))
     )
     summary["checkpoint/step"] = float(predictor.steps[0])
-    text = [f"# {built.config['model']['name']}\n", *(f"> {note}\n" for note in data.notes)]
-    sets = []
+    notes, text, sets = list(data.notes), [], []
     for prefix, cases, cohort in cohorts:
         seen = {case.patient_id for case in cases} & predictor.training_patients
         summary[f"{prefix}/patients_seen_in_training"] = float(len(seen))
+        if seen and prefix == "test":
+            notes.append(
+                f"{len(seen)} of the test patients were trained on: "
+                "the test scores are not of unseen patients."
+            )
+            print(f"note: {notes[-1]}", flush=True)
         scored = _score_set(predictor, cases, cohort.label_convention, prefix, workdir)
         summary |= summarize(scored.scores, prefix=prefix)
         text += [f"\n## {_SET_NAMES[prefix]}\n", summary_markdown(scored.scores)]
         sets.append(scored)
     write_json(workdir / "summary.json", summary)
-    write_text(workdir / "summary.md", "\n".join(text) + "\n")
+    heading = [f"# {built.config['model']['name']}\n", *(f"> {note}\n" for note in notes)]
+    write_text(workdir / "summary.md", "\n".join([*heading, *text]) + "\n")
     write_report(
         workdir / "report.html",
         RunReport(
@@ -152,7 +158,7 @@ def finish(
             case_scores=[row for scored in sets for row in _case_rows(scored)],
             examples=tuple(example for scored in sets for example in scored.examples),
             environment=versions(),
-            notes=data.notes,
+            notes=tuple(notes),
         ),
     )
     print(f"\n{summary_markdown(sets[0].scores)}\n", flush=True)
