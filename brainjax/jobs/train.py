@@ -93,15 +93,15 @@ def train(built: Experiment, workdir: Path) -> int:
     )
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
         resumed = checkpoints.restore_latest(state)
-        seconds_before = 0.0
+        seconds_before, next_batch = 0.0, 0
         if resumed is not None:
             state, run = resumed
-            seconds_before = run["seconds"]
+            seconds_before, next_batch = run["seconds"], run["position"]["batch"]
             print(f"going on after step {int(state.step)} of {workdir}", flush=True)
         write_json(workdir / "config.json", built.config)
         start = int(state.step)
         log = training.MetricsLog(workdir, start_step=start)
-        batches = training_batches(records, data.training, built.batches, start_step=start)
+        batches = training_batches(records, data.training, built.batches, start_step=next_batch)
         stop = _StopOnSignal()
         try:
             loop = training.Loop(
