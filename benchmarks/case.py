@@ -145,7 +145,7 @@ def _time_training(
         functools.partial(
             training.train_step, model=model, objective=built.make_objective(1),
             optimizer=optimizer, learning_rate=built.make_learning_rate(1),
-            augment=built.augment, average_decay=0.0,
+            augment=built.make_augment(), average_decay=0.0,
         ),
         donate_argnums=0,
     )  # fmt: skip

@@ -13,6 +13,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from brainjax.errors import InputError
 from brainjax.layers import onednn
 
+STEP_INPUTS = ("image", "labels", "texture")
+"""What a training step may use of a batch."""
+
 
 def cache_folder() -> Path:
     """The user's cache: ``BRAINJAX_CACHE_DIR``, else ``~/.cache/brainjax``."""
@@ -66,6 +69,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def place_batch(batch: dict[str, Any], mesh: Mesh) -> dict[str, jax.Array]:
-    """Arrays of a host batch, the first axis split over the devices."""
+    """What the training step needs of a host batch, the first axis split over the devices."""
     split = NamedSharding(mesh, PartitionSpec("data"))
-    return {name: jax.device_put(np.asarray(batch[name]), split) for name in ("image", "labels")}
+    needed = {name: np.asarray(batch[name]) for name in STEP_INPUTS if name in batch}
+    return jax.device_put(needed, split)

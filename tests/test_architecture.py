@@ -30,14 +30,19 @@ ALLOWED = {
     "evaluation": {"scans"},
     "report": {"evaluation"},
     "parallel": {"layers"},
+    "complexity": set(),
     "experiment": {
-        "augment", "batches", "evaluation", "inference", "losses", "models", "scans",
-        "training",
+        "augment", "batches", "evaluation", "inference", "losses", "models", "records",
+        "scans", "training",
     },
     "main": {"jobs", "parallel"},
 }  # fmt: skip
 SOLE_IMPORTERS = {
     "nibabel": {"scans/nifti.py"},
+    "pydicom": {"scans/dicom.py", "scans/dicom_header.py"},
+    "h5py": {"scans/figshare_mat.py"},
+    "PIL": {"scans/image_file.py", "records/fit_image.py", "report/sample_figures.py"},
+    "imblearn": {"batches/oversampling.py"},
     "orbax": {"training/checkpoint.py"},
     "tensorboardX": {"training/logs.py"},
     "ml_collections": {"main.py"},

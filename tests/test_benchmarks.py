@@ -11,7 +11,7 @@ import pytest
 NAMES = sorted(
     file.stem
     for file in (Path(__file__).parent.parent / "benchmarks").glob("*.py")
-    if file.stem != "__init__"
+    if not file.stem.startswith("_")
 )
 
 

@@ -78,3 +78,20 @@ def augment_batch(
 
     keys = jax.random.split(key, image.shape[0])  # [B]
     return jax.vmap(augment_one)(keys, image.astype(jnp.float32), labels)
+
+
+def augment_volumes(
+    key: jax.Array, batch: dict[str, jax.Array], options: AugmentOptions
+) -> tuple[dict[str, jax.Array], jax.Array]:
+    """``augment_batch`` in the form that the training step calls.
+
+    Args:
+      key: random key of the step.
+      batch: ``image`` [B, *spatial, C] and ``labels`` [B, *spatial].
+      options: what to do.
+
+    Returns:
+      The network's inputs by name, and the labels.
+    """
+    image, labels = augment_batch(key, batch["image"], batch["labels"], options)
+    return {"image": image}, labels

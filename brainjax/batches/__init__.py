@@ -1,6 +1,7 @@
 """Records to batches: random patches by grain, resumable at any step."""
 
 from brainjax.batches.crops import padded_shape, start_around, uniform_start
+from brainjax.batches.oversampling import oversample
 from brainjax.batches.pipeline import (
     PipelineOptions,
     TrainingBatches,
@@ -8,13 +9,18 @@ from brainjax.batches.pipeline import (
     evaluation_cases,
     training_batches,
 )
+from brainjax.batches.slices import SlicePipelineOptions, evaluation_batches, slice_batches
 
 __all__ = [
     "PipelineOptions",
+    "SlicePipelineOptions",
     "TrainingBatches",
     "batches_per_epoch",
+    "evaluation_batches",
     "evaluation_cases",
+    "oversample",
     "padded_shape",
+    "slice_batches",
     "start_around",
     "training_batches",
     "uniform_start",

@@ -22,7 +22,8 @@ from brainjax.evaluation import (
 from brainjax.experiment import Experiment
 from brainjax.files import read_json, write_json, write_text
 from brainjax.inference import write_segmentation
-from brainjax.jobs.predictor import CHECKPOINTS, Predictor, load_predictor, versions
+from brainjax.jobs.fit import CHECKPOINTS
+from brainjax.jobs.predictor import Predictor, load_predictor, versions
 from brainjax.jobs.prepare import Data, find_data
 from brainjax.jobs.saved_run import check_configuration, check_data
 from brainjax.report import CaseExample, RunReport, select_examples, write_report

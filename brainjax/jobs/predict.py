@@ -39,7 +39,7 @@ def predict(
     predictor = load_predictor(checkpoints, overrides=overrides, config=config)
     failures: list[InputError] = []
     cases = _find_cases(inputs, predictor.modalities, failures)
-    _check_writable(output)
+    check_writable(output)
     told = ", ".join(f"{path} (step {step})" for path, step in
                      zip(checkpoints, predictor.steps, strict=True))  # fmt: skip
     print(f"{len(cases)} case{'s' * (len(cases) != 1)} with {told}", flush=True)
@@ -107,7 +107,12 @@ def _find_cases(
     return cases
 
 
-def _check_writable(output: Path) -> None:
+def check_writable(output: Path) -> None:
+    """Makes a folder for predictions.
+
+    Raises:
+      InputError: it cannot be made or written.
+    """
     try:
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=output):

@@ -17,11 +17,11 @@ from brainjax import __version__, experiment
 from brainjax.errors import InputError
 from brainjax.experiment import Experiment
 from brainjax.inference import Predict, Variables, segment_volume
+from brainjax.jobs.fit import CHECKPOINTS
 from brainjax.scans import CONVENTIONS, Volume
 from brainjax.training import Checkpoints, predict_step
 from brainjax.weights import cga_unet, load_tensors
 
-CHECKPOINTS = "checkpoints"
 WEIGHTS = (".pth", ".pt", ".safetensors")
 
 
@@ -102,6 +102,22 @@ class _Trained:
     training_patients: frozenset[str]
 
 
+def task_of(path: Path) -> str:
+    """What a run or a checkpoint was trained for: ``segmentation`` or ``classification``.
+
+    Raises:
+      InputError: there is no checkpoint, or it cannot be read.
+    """
+    if path.suffix in WEIGHTS:
+        return "segmentation"
+    folder, step = find_checkpoint(path)
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        step = checkpoints.best_step if step is None else step
+        if step is None:
+            raise InputError(f"{folder}: no checkpoint has been saved here yet")
+        return checkpoints.read_run(step)["config"].get("task", "segmentation")
+
+
 def load_predictor(
     paths: Sequence[Path],
     *,
@@ -153,14 +169,14 @@ def load_predictor(
 
 
 def _read_checkpoint(path: Path, overrides: Mapping[str, Any]) -> _Trained:
-    folder, step = _find_checkpoint(path)
+    folder, step = find_checkpoint(path)
     with Checkpoints(folder, read_only=True) as checkpoints:
         if step is None:
             step = checkpoints.best_step
         if step is None:
             raise InputError(f"{folder}: no checkpoint has been saved here yet")
         run = checkpoints.read_run(step)
-        built = experiment.build(_overridden(run["config"], overrides))
+        built = _for_segmentation(overridden(run["config"], overrides), path)
         model = built.make_model(len(CONVENTIONS[run["label_convention"]].classes))
         variables = checkpoints.restore_model(step, built.abstract_state(model))
     return _Trained(
@@ -174,13 +190,20 @@ def _read_checkpoint(path: Path, overrides: Mapping[str, Any]) -> _Trained:
     )
 
 
+def _for_segmentation(config: Mapping[str, Any], path: Path) -> Experiment:
+    built = experiment.build(config)
+    if not isinstance(built, Experiment):
+        raise InputError(f"{path}: belongs to a classifier, expected a segmentation network")
+    return built
+
+
 def _read_released_weights(path: Path, config: Mapping[str, Any] | None) -> _Trained:
     if config is None:
         raise InputError(
             f"{path}: a file of weights does not say what it is for; "
             "add --config=configs/cga.py:released"
         )
-    built = experiment.build(config)
+    built = _for_segmentation(config, path)
     convention = built.data.label_convention
     convention = "brats2019" if convention == "auto" else convention
     num_classes = len(CONVENTIONS[convention].classes)
@@ -201,7 +224,12 @@ def _read_released_weights(path: Path, config: Mapping[str, Any] | None) -> _Tra
     )
 
 
-def _find_checkpoint(path: Path) -> tuple[Path, int | None]:
+def find_checkpoint(path: Path) -> tuple[Path, int | None]:
+    """The folder of checkpoints that a path means, and the step if it names one.
+
+    Raises:
+      InputError: nothing of the kind is there.
+    """
     if not path.is_dir():
         kind = "a file" if path.exists() else "nothing"
         raise InputError(f"{path}: expected the folder of a run or a checkpoint, found {kind}")
@@ -216,11 +244,16 @@ def _find_checkpoint(path: Path) -> tuple[Path, int | None]:
     )
 
 
-def _overridden(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def overridden(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved configuration with settings of prediction and evaluation changed.
+
+    Raises:
+      InputError: another setting would change, or one that does not exist.
+    """
     changed = {section: value for section, value in config.items()}
     for name, value in overrides.items():
         section, _, key = name.partition(".")
-        if section not in ("inference", "evaluation") or key not in changed[section]:
+        if section not in ("inference", "evaluation") or (key not in changed.get(section, ())):
             raise InputError(
                 f"--config.{name}: a trained network's own settings stay; "
                 "only inference and evaluation settings can change here"

@@ -10,9 +10,15 @@ from typing import Any
 
 from brainjax import experiment
 from brainjax.errors import InputError
+from brainjax.experiment import ClassificationExperiment
+from brainjax.jobs.classify import classify
 from brainjax.jobs.evaluate import evaluate
+from brainjax.jobs.evaluate_classifier import evaluate_classifier
 from brainjax.jobs.predict import predict
+from brainjax.jobs.predictor import task_of
 from brainjax.jobs.prepare import find_data, prepare
+from brainjax.jobs.repeat import train_all
+from brainjax.jobs.slices import prepare_slice_records
 from brainjax.jobs.train import train
 
 
@@ -49,10 +55,14 @@ def run(
     if mode == "predict":
         if workdir is None and not checkpoints:
             raise InputError("predict needs --workdir=RUN or --checkpoint=RUN: what was trained")
+        trained = list(checkpoints) or [_required(workdir)]
+        output = output or _required(workdir, "--output (or --workdir)") / "predictions"
+        if task_of(trained[0]) == "classification":
+            return classify(checkpoints=trained, inputs=inputs, output=output, overrides=overrides)
         return predict(
-            checkpoints=list(checkpoints) or [_required(workdir)],
+            checkpoints=trained,
             inputs=inputs,
-            output=output or _required(workdir, "--output (or --workdir)") / "predictions",
+            output=output,
             config=config,
             overrides=overrides,
             write_probabilities=write_probabilities,
@@ -62,6 +72,8 @@ def run(
     folder = _required(workdir)
     built = experiment.build(config)
     with _alone_in(folder):
+        if isinstance(built, ClassificationExperiment):
+            return _run_classification(mode, built, folder, checkpoints)
         if mode == "prepare":
             prepare(built, find_data(built, folder), folder)
             return 0
@@ -69,6 +81,18 @@ def run(
             evaluate(built, folder, checkpoints=checkpoints)
             return 0
         return train(built, folder)
+
+
+def _run_classification(
+    mode: str, built: ClassificationExperiment, folder: Path, checkpoints: Sequence[Path]
+) -> int:
+    if mode == "prepare":
+        prepare_slice_records(built, folder)
+        return 0
+    if mode == "evaluate":
+        evaluate_classifier(built, folder, checkpoints=checkpoints)
+        return 0
+    return train_all(built, folder)
 
 
 def _required(path: Path | None, option: str = "--workdir") -> Path:

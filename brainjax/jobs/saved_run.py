@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from brainjax.errors import InputError
-from brainjax.experiment import Experiment
+from brainjax.experiment import ClassificationExperiment, Experiment
 from brainjax.jobs.predictor import versions
 from brainjax.jobs.prepare import Data
 
-_FREE_SECTIONS = ("loop", "evaluation", "inference")
+_FREE_SECTIONS = ("loop", "evaluation", "inference", "published", "repeats")
 _FREE_KEYS = {
     "data": ("root", "records", "needs_root"),  # the cases are compared by name
     "batches": ("workers", "threads", "prefetch_batches"),  # they do not change the batches
@@ -42,7 +42,9 @@ def describe_run(
     }
 
 
-def check_configuration(built: Experiment, run: Mapping[str, Any], workdir: Path) -> None:
+def check_configuration(
+    built: Experiment | ClassificationExperiment, run: Mapping[str, Any], workdir: Path
+) -> None:
     """Compares a saved run's configuration with the one asked for.
 
     How long to train, how to predict and score, where the data lie and how they are
@@ -51,7 +53,8 @@ def check_configuration(built: Experiment, run: Mapping[str, Any], workdir: Path
     Raises:
       InputError: lists every difference.
     """
-    changed = _differences(_fixed(run["config"]), _fixed(_as_json(built.config)))
+    saved = {"task": "segmentation", **run["config"]}
+    changed = _differences(_fixed(saved), _fixed(as_json(built.config)))
     if changed:
         raise InputError(
             f"{workdir} holds a run of another configuration ({'; '.join(changed)}); "
@@ -103,9 +106,10 @@ def _differences(saved: Any, wanted: Any, name: str = "") -> list[str]:
     return [] if saved == wanted else [f"{name} {saved} -> {wanted}"]
 
 
-def _as_json(value: Any) -> Any:
+def as_json(value: Any) -> Any:
+    """A configuration as it comes back from JSON: lists for tuples."""
     if isinstance(value, dict):
-        return {name: _as_json(item) for name, item in value.items()}
+        return {name: as_json(item) for name, item in value.items()}
     if isinstance(value, tuple):
-        return [_as_json(item) for item in value]
+        return [as_json(item) for item in value]
     return value

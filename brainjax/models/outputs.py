@@ -25,3 +25,17 @@ class SegmentationOutput:
     distance: jax.Array | None = None
     features_before: jax.Array | None = None
     features_after: jax.Array | None = None
+
+
+@flax.struct.dataclass
+class ClassificationOutput:
+    """Output of a classifier.
+
+    Attributes:
+      logits: [B, K], f32.
+      features: the last feature map before pooling, [B, h, w, C], of the type of the
+        computation; ``Classifier.classify`` takes it to the logits.
+    """
+
+    logits: jax.Array
+    features: jax.Array

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from brainjax.errors import InputError
+from brainjax.records.array_records import PartsBuilder, divide_into_parts, read_fields
 from brainjax.records.schema import (
     SCHEMA_VERSION,
     CaseRecord,
@@ -26,9 +27,6 @@ from brainjax.scans import CONVENTIONS, CaseFiles, Cohort, Volume, brain_box, re
 
 #: What tfds may gather in memory (1000 MiB), less some room for the metadata.
 _TFDS_MEMORY_BYTES = 990 << 20
-
-#: How large a part is at most if each case is as large as the first one's whole volume.
-_PART_BYTES = 512 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,54 +52,22 @@ class RecordOptions:
             raise InputError(f"read_threads: expected 1 or more, found {self.read_threads}")
 
 
-class BrainVolumes(tfds.core.GeneratorBasedBuilder):
-    """The ``tensorflow_datasets`` builder of brain volumes.
-
-    It writes ArrayRecord and needs no TensorFlow. What it wrote is read by
-    ``tfds.builder_from_directory(folder).as_data_source("all")``, in the order
-    of the cases.
-
-    tfds gathers a split in memory before it writes it, and above 1000 MiB goes
-    by way of temporary files that it cannot open without TensorFlow. Therefore
-    the cases are spread over splits, ``part_00000`` and so on, of a few cases
-    each. They mean nothing else: patients are divided by ``splits.py``.
-    """
+class BrainVolumes(PartsBuilder):
+    """The ``tensorflow_datasets`` builder of brain volumes, in the order of the cases."""
 
     VERSION = tfds.core.Version(SCHEMA_VERSION)
-
-    def __init__(
-        self,
-        *,
-        examples: Iterator[Example],
-        parts: Sequence[int],
-        modalities: int,
-        classes: int,
-        **kwargs: Any,
-    ):
-        self._examples = examples
-        self._parts = parts
-        self._channels = modalities
-        self._classes = classes
-        super().__init__(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
             description="Multi-modal brain MRI, z-scored, cut to the brain's box, with labels.",
-            features=record_features(modalities=self._channels, classes=self._classes),
+            features=self._features,
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        del dl_manager
-        return {
-            f"part_{number:05d}": self._generate_examples(cases)
-            for number, cases in enumerate(self._parts)
-        }
-
-    def _generate_examples(self, cases: int) -> Iterator[tuple[int, dict[str, Any]]]:  # type: ignore[override]
+    def _generate_examples(self, cases: Iterator[Example]) -> Iterator[tuple[int, dict[str, Any]]]:  # type: ignore[override]
         gathered = 0
-        for key, example in enumerate(islice(self._examples, cases)):
+        for key, example in enumerate(cases):
             gathered += _stored_bytes(example)
             if gathered > _TFDS_MEMORY_BYTES:
                 shape = "x".join(str(size) for size in example.record.full_shape)
@@ -110,12 +76,6 @@ class BrainVolumes(tfds.core.GeneratorBasedBuilder):
                     "beside the others; expected volumes of similar size, below 1 GB each"
                 )
             yield key, encode_example(example)
-
-    def _log_download_bytes(self) -> None:
-        """Says nothing: tfds would print about a download that there is not."""
-
-    def _log_download_done(self) -> None:
-        """Says nothing, for the same reason."""
 
 
 def write_array_records(
@@ -133,22 +93,14 @@ def write_array_records(
     Raises:
       InputError: a volume is too large.
     """
-    tfds.disable_progress_bar()
     first = next(examples)
     largest = int(np.prod(first.record.full_shape)) * (2 * modalities + 1)  # bytes of a case
-    together = max(1, _PART_BYTES // largest)
-    builder = BrainVolumes(
+    BrainVolumes(
         examples=chain([first], examples),
-        parts=[min(together, cases - start) for start in range(0, cases, together)],
-        modalities=modalities,
-        classes=classes,
+        parts=divide_into_parts(cases, largest),
+        features=record_features(modalities=modalities, classes=classes),
         data_dir=str(folder),
-        file_format="array_record",
-    )
-    builder.download_and_prepare(
-        download_dir=str(folder / ".downloads"),
-        download_config=tfds.download.DownloadConfig(try_download_gcs=False),
-    )
+    ).write()
 
 
 def read_array_records(folder: Path, case_indices: Iterable[int]) -> Iterator[Example]:
@@ -157,17 +109,8 @@ def read_array_records(folder: Path, case_indices: Iterable[int]) -> Iterator[Ex
     Raises:
       InputError: a record cannot be read; it names the folder and the remedy.
     """
-    files = folder / BrainVolumes.name / SCHEMA_VERSION
-    try:
-        source = tfds.builder_from_directory(str(files)).as_data_source(split="all")
-        for index in case_indices:
-            yield decode_example(source[index])
-    except Exception as error:
-        summary = str(error).strip().split("\n")[0][:200]
-        raise InputError(
-            f"{files}: expected readable ArrayRecord files, found {type(error).__name__} "
-            f"({summary}); delete {folder.parent} and prepare it again"
-        ) from error
+    for fields in read_fields(folder / BrainVolumes.name / SCHEMA_VERSION, case_indices):
+        yield decode_example(fields)
 
 
 def read_examples(cohort: Cohort, options: RecordOptions) -> Iterator[Example]:

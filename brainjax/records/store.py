@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from brainjax.errors import InputError
-from brainjax.files import read_json
 from brainjax.records.builders import read_array_records
+from brainjax.records.generations import open_manifest
 from brainjax.records.locks import exclusive
 from brainjax.records.schema import CaseRecord
 from brainjax.records.voxels import (
@@ -38,7 +38,6 @@ from brainjax.records.voxels import (
 
 LOGGER = logging.getLogger(__name__)
 
-MANIFEST = "records.json"
 FORMAT = "brainjax-records"
 
 
@@ -200,14 +199,7 @@ def open_records(directory: Path | str, *, reason: str = "") -> Records:
       InputError: no records there, or the ArrayRecord files are not whole.
     """
     directory = Path(directory).absolute()
-    manifest = read_manifest(directory)
-    if manifest is None:
-        raise InputError(
-            f"{directory}: expected prepared records ({MANIFEST}), found none; prepare them first"
-        )
-    problem = find_broken_record(directory, manifest)
-    if problem:
-        raise InputError(f"{problem}; delete {directory} and prepare it again")
+    manifest = open_manifest(directory, FORMAT)
     records = Records(
         directory=directory,
         folder=directory / manifest["folder"],
@@ -220,32 +212,6 @@ def open_records(directory: Path | str, *, reason: str = "") -> Records:
         with exclusive(directory):
             _repair_voxels(records, manifest)
     return records
-
-
-def read_manifest(directory: Path) -> dict[str, Any] | None:
-    """Reads ``records.json``; None when there is none.
-
-    Raises:
-      InputError: the file is not one of ours.
-    """
-    path = directory / MANIFEST
-    if not path.exists():
-        return None
-    manifest = read_json(path)
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise InputError(f"{path}: not a file of brainjax; choose another folder for the records")
-    return manifest
-
-
-def find_broken_record(directory: Path, manifest: Mapping[str, Any]) -> str:
-    """Names the first ArrayRecord file that is missing or of the wrong size, ``""`` if none."""
-    for name, size in manifest["record_files"].items():
-        path = directory / manifest["folder"] / name
-        found = path.stat().st_size if path.is_file() else None
-        if found != size:
-            state = "no such file" if found is None else f"found {found}"
-            return f"{path}: expected {size} bytes, {state}"
-    return ""
 
 
 def _repair_voxels(records: Records, manifest: Mapping[str, Any]) -> None:

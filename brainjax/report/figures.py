@@ -26,7 +26,9 @@ from brainjax.files import atomic_path
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's colours that read on white and on black, for the colour-blind too."""
 
-_INK = "#010203"
+INK = "#010203"
+"""The sentinel colour: what is drawn in it takes the colour of the page's text."""
+
 _DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _MOST_POINTS = 400
@@ -40,39 +42,40 @@ def draw_curves(
     title: str,
     ylabel: str,
     limits: tuple[float, float] | None = None,
+    across: str = "step",
 ) -> Figure | None:
-    """Draws quantities of a run over its steps.
+    """Draws quantities of a run over its steps or epochs.
 
     Where there are more than 400 rows, each point is the mean of several.
 
     Args:
-      history: rows of ``metrics.jsonl``: ``"step"`` and any other keys; values that
+      history: rows of ``metrics.jsonl``: ``across`` and any other keys; values that
         are missing, None or not finite are left out.
       lines: label in the legend to key in the rows.
       title: of the figure.
       ylabel: name and unit of the quantity.
       limits: of the vertical axis.
+      across: key of the horizontal axis and its name.
 
     Returns:
       The figure, or None when no line has a value.
     """
-    series = {label: _series(history, key) for label, key in lines.items()}
+    series = {label: _series(history, key, across) for label, key in lines.items()}
     series = {label: points for label, points in series.items() if points}
     if not series:
         return None
-    figure, axes = _figure(title, ylabel)
+    figure, axes = new_figure(title, ylabel)
     for index, (label, points) in enumerate(series.items()):
         axes.plot(
             [step for step, _ in points],
             [value for _, value in points],
-            label=_plain(label),
-            color=PALETTE[index % len(PALETTE)],
-            linestyle=_DASHES[index % len(_DASHES)],
+            label=plain_text(label),
+            **line_style(index),
             linewidth=1.8,
             marker=_MARKERS[index % len(_MARKERS)] if len(points) <= _MOST_MARKERS else None,
             markersize=4.5,
         )
-    axes.set_xlabel("step", color=_INK)
+    axes.set_xlabel(across, color=INK)
     if limits is not None:
         axes.set_ylim(limits)
     if len(series) > 1:
@@ -80,7 +83,7 @@ def draw_curves(
             loc="outside lower center",
             frameon=False,
             fontsize=11,
-            labelcolor=_INK,
+            labelcolor=INK,
             ncols=2 if len(series) in (2, 4) else 3,
         )
     return figure
@@ -100,7 +103,7 @@ def draw_scores(scores: Mapping[str, Sequence[float]], *, title: str, ylabel: st
     defined = {name: [v for v in values if math.isfinite(v)] for name, values in scores.items()}
     if not any(defined.values()):
         return None
-    figure, axes = _figure(title, ylabel)
+    figure, axes = new_figure(title, ylabel)
     for index, values in enumerate(defined.values()):
         colour = PALETTE[index % len(PALETTE)]
         if len(values) > 1:
@@ -113,7 +116,7 @@ def draw_scores(scores: Mapping[str, Sequence[float]], *, title: str, ylabel: st
                 boxprops=line,
                 whiskerprops=line,
                 capprops=line,
-                medianprops={"color": _INK, "linewidth": 2.2},
+                medianprops={"color": INK, "linewidth": 2.2},
             )
         # Steps of the golden ratio keep neighbours apart without chance.
         shift = [index + 0.36 * ((0.618 * number) % 1 - 0.5) for number in range(len(values))]
@@ -127,7 +130,7 @@ def draw_scores(scores: Mapping[str, Sequence[float]], *, title: str, ylabel: st
             alpha=0.75,
             color=colour,
         )
-    labels = [f"{_plain(name)}\nn = {len(values)}" for name, values in defined.items()]
+    labels = [f"{plain_text(name)}\nn = {len(values)}" for name, values in defined.items()]
     axes.set_xticks(range(len(labels)), labels)
     axes.set_xlim(-0.6, len(labels) - 0.4)
     return figure
@@ -145,7 +148,7 @@ def svg_text(figure: Figure, *, description: str) -> str:
         nothing = dict.fromkeys(("Date", "Creator", "Type", "Format"))
         figure.savefig(stream, format="svg", transparent=True, metadata=nothing)
     text = stream.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = re.sub(PALETTE[0], f"var(--blue,{PALETTE[0]})", text, flags=re.IGNORECASE)
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
@@ -170,32 +173,52 @@ def save_figure(path: str | os.PathLike[str], figure: Figure, *, dpi: int = 150)
         temporary.write_bytes(data)
 
 
-def _figure(title: str, ylabel: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.8, 3.3), layout="constrained")
+def line_style(index: int) -> dict[str, Any]:
+    """Colour and dashes of the line with this number: 36 that differ.
+
+    >>> line_style(0) == line_style(6)
+    False
+    """
+    dash = (index + index // len(PALETTE)) % len(_DASHES)
+    return {"color": PALETTE[index % len(PALETTE)], "linestyle": _DASHES[dash]}
+
+
+def new_figure(
+    title: str, ylabel: str, *, size: tuple[float, float] = (4.8, 3.3)
+) -> tuple[Figure, Axes]:
+    """Makes an empty figure of a size in inches with one axes in the look of the page."""
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    axes.set_title(_plain(title), fontsize=12, color=_INK, loc="left")
-    axes.set_ylabel(_plain(ylabel), fontsize=11, color=_INK)
-    axes.xaxis.label.set_fontsize(11)
-    axes.tick_params(labelsize=10.5, labelcolor=_INK, color=_INK)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(_INK)
-    axes.grid(axis="y", color=_INK, alpha=0.18, linewidth=0.8)
-    axes.set_axisbelow(True)
+    style_axes(axes, title, ylabel)
     return figure, axes
 
 
-def _plain(text: str) -> str:
+def style_axes(axes: Axes, title: str, ylabel: str) -> None:
+    """Gives axes their title, the name of the vertical axis and the look of the page."""
+    axes.set_title(plain_text(title), fontsize=12, color=INK, loc="left")
+    axes.set_ylabel(plain_text(ylabel), fontsize=11, color=INK)
+    axes.xaxis.label.set_fontsize(11)
+    axes.tick_params(labelsize=10.5, labelcolor=INK, color=INK)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(INK)
+    axes.grid(axis="y", color=INK, alpha=0.18, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def plain_text(text: str) -> str:
     """Text that matplotlib does not read as a formula."""
     return text.replace("$", r"\$")
 
 
-def _series(history: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+def _series(
+    history: Sequence[Mapping[str, Any]], key: str, across: str
+) -> list[tuple[float, float]]:
     points = [
-        (float(row["step"]), float(row[key]))
+        (float(row[across]), float(row[key]))
         for row in history
-        if _is_number(row.get("step")) and _is_number(row.get(key))
+        if _is_number(row.get(across)) and _is_number(row.get(key))
     ]
     size = math.ceil(len(points) / _MOST_POINTS)
     groups = [points[start : start + size] for start in range(0, len(points), max(size, 1))]

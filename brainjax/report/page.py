@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import html
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-from matplotlib.figure import Figure
 
 from brainjax.files import write_text
 from brainjax.report.examples import (
@@ -21,8 +18,8 @@ from brainjax.report.examples import (
     score_text,
     view_name,
 )
-from brainjax.report.figures import draw_curves, draw_scores, png_bytes, svg_text
-from brainjax.report.style import CSS, SCRIPT
+from brainjax.report.figures import draw_curves, draw_scores, png_bytes
+from brainjax.report.layout import figure_html, page_html, picture_html, run_html
 from brainjax.report.tables import (
     REGION_NAMES,
     REGION_ORDER,
@@ -33,7 +30,6 @@ from brainjax.report.tables import (
     split_summary,
 )
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _SPLIT_NAMES = {"val": "Validation", "test": "Test", "train": "Training"}
 
 
@@ -76,24 +72,10 @@ def render_report(run: RunReport) -> str:
         "Curves": _curves(run.history),
         "Cases": _cases(run.case_scores),
         "Examples": _examples(run.examples),
-        "Run": _run(run),
+        "Run": run_html(run.command, run.environment, run.config),
     }
-    sections = {name: body for name, body in sections.items() if body}
-    links = "".join(f'<a href="#{name.lower()}">{name}</a>' for name in sections)
-    body = "".join(
-        f'<section><h2 id="{name.lower()}">{name}</h2>{text}</section>'
-        for name, text in sections.items()
-    )
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in run.notes)
-    title = html.escape(run.title)
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f"<title>{title}</title><style>{CSS}</style></head><body>"
-        f"<header><h1>{title}</h1>{notes}{_cards(run.summary)}<nav>{links}</nav></header>"
-        f"<main>{body}</main><script>{SCRIPT}</script></body></html>\n"
-    )
+    return page_html(run.title, notes + _cards(run.summary), sections)
 
 
 def _cards(summary: Mapping[str, float]) -> str:
@@ -150,7 +132,7 @@ def _curves(history: Sequence[Mapping[str, Any]]) -> str:
                 for label, key in lines.items()
             }
             ends = ", ".join(f"{label} {number_text(value)}" for label, value in last.items())
-            plots.append(_svg(figure, f"{title} over steps; last values: {ends}"))
+            plots.append(figure_html(figure, f"{title} over steps; last values: {ends}"))
     return f'<div class="plots">{"".join(plots)}</div>' if plots else ""
 
 
@@ -169,7 +151,9 @@ def _cases(rows: Sequence[Mapping[str, Any]]) -> str:
         scores = {name: _numbers(rows, regions[name]) for name in order}
         figure = draw_scores(scores, title=title, ylabel=ylabel)
         if figure is not None:
-            plots.append(_svg(figure, f"{title} per region, with quartiles; the table has them"))
+            plots.append(
+                figure_html(figure, f"{title} per region, with quartiles; the table has them")
+            )
     spread = f'<div class="plots">{"".join(plots)}</div>' if plots else ""
     caption = "Scores of every case; click on a head to sort"
     return spread + case_table(rows, caption=caption)
@@ -201,35 +185,16 @@ def _example(example: CaseExample, rank: str) -> str:
     against = "prediction" if example.reference is None else "reference and prediction"
     pictures = []
     for plane, modality in case_views(example):
-        data = base64.b64encode(png_bytes(draw_slice(example, modality, plane))).decode()
-        words = html.escape(view_name(modality, plane))
-        alt = html.escape(
-            f"{example.case_id}: {words}, slice {example.slices[plane]}, {against} outlined"
-        )
-        pictures.append(
-            f'<figure><img src="data:image/png;base64,{data}" alt="{alt}" width="336" height="336">'
-            f"<figcaption>{words}, slice {example.slices[plane]}</figcaption></figure>"
-        )
+        data = png_bytes(draw_slice(example, modality, plane))
+        words = f"{view_name(modality, plane)}, slice {example.slices[plane]}"
+        alt = f"{example.case_id}: {words}, {against} outlined"
+        pictures.append(picture_html(data, alt=alt, caption=words))
     missing = "" if example.reference is not None else '<p class="note">No reference.</p>'
     return (
         f"<h3>{html.escape(rank.capitalize())}: {html.escape(example.case_id)}</h3>"
         f'<p class="note">{html.escape(scores)}</p>{missing}'
         f'<div class="views">{"".join(pictures)}</div>'
     )
-
-
-def _run(run: RunReport) -> str:
-    parts = [f"<pre><code>{html.escape(run.command)}</code></pre>"] if run.command else []
-    if run.environment:
-        parts.append(pairs_table(run.environment, caption="Environment"))
-    if run.config:
-        table = pairs_table(run.config, caption="Every setting of this run")
-        parts.append(f"<details><summary>Configuration</summary>{table}</details>")
-    return "".join(parts)
-
-
-def _svg(figure: Figure, description: str) -> str:
-    return f"<figure>{svg_text(figure, description=description)}</figure>"
 
 
 def _numbers(rows: Sequence[Mapping[str, Any]], column: str) -> list[float]:

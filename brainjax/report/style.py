@@ -21,6 +21,7 @@ font-size:.9rem;white-space:pre-wrap;overflow-wrap:anywhere}
 margin:1rem 0;padding:0;list-style:none}
 .cards li{background:var(--panel);border-radius:.5rem;padding:.7rem .9rem}
 .cards .value{display:block;font-size:1.6rem;font-weight:600;font-variant-numeric:tabular-nums}
+.cards .name{display:block}
 .cards .name,.note,figcaption,caption{color:var(--soft);font-size:.9rem}
 .scroll{overflow-x:auto;margin:.6rem 0 1.2rem}
 table{border-collapse:collapse;font-size:.93rem;font-variant-numeric:tabular-nums}
@@ -31,22 +32,32 @@ th:first-child{text-align:left;font-weight:600}
 td.text{text-align:left;white-space:normal;overflow-wrap:anywhere;font-family:ui-monospace,
 Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.88rem}
 .pairs th{font-weight:400;vertical-align:top}
-thead th{vertical-align:bottom;border-bottom-width:2px}
+thead th{vertical-align:bottom;border-bottom-width:2px;white-space:normal}
 abbr{text-decoration:none}
 td.bar{background:linear-gradient(to right,var(--bar) calc(var(--share)*100%),transparent 0)}
 th button{font:inherit;font-weight:600;color:inherit;background:none;border:0;padding:0;
 cursor:pointer;text-align:inherit}
-th button::after{content:" \\2195";color:var(--soft)}
-th[aria-sort=ascending] button::after{content:" \\2191"}
-th[aria-sort=descending] button::after{content:" \\2193"}
+th button::after{content:"\\a0\\2195";color:var(--soft)}
+th[aria-sort=ascending] button::after{content:"\\a0\\2191"}
+th[aria-sort=descending] button::after{content:"\\a0\\2193"}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(20rem,100%),1fr));gap:1.2rem}
 .plots svg{width:100%;height:auto;max-width:36rem}
+.plots.large{grid-template-columns:repeat(auto-fill,minmax(min(27rem,100%),1fr))}
+.plots .wide{grid-column:1/-1}
 svg text{font-family:inherit!important}
 figure{margin:0}
 .views{display:grid;grid-template-columns:repeat(4,1fr);gap:.4rem}
 @media (max-width:44rem){.views{grid-template-columns:repeat(2,1fr)}
-th,td{padding:.3rem .5rem}tbody th:first-child{white-space:normal;overflow-wrap:anywhere}}
+th,td{padding:.3rem .5rem}
+tbody th:first-child{white-space:normal;overflow-wrap:anywhere;min-width:8.5rem;
+hyphens:auto}}
 .views img{display:block;width:100%;height:auto;background:#000;border-radius:.3rem}
+img.whole{aspect-ratio:1;object-fit:contain;image-rendering:auto}
+.views figcaption,.strip figcaption{overflow-wrap:anywhere;white-space:pre-line;
+line-height:1.35;margin:.2rem 0 .5rem}
+.strip{display:grid;grid-template-columns:repeat(auto-fill,minmax(7rem,1fr));gap:.4rem}
+.strip img{display:block;width:100%;height:auto;background:#000;border-radius:.3rem}
+.strip figcaption{font-size:.8rem}
 .legend{display:flex;flex-wrap:wrap;gap:.3rem 1.4rem;margin:.4rem 0 .8rem;font-size:.93rem}
 .legend i{display:inline-block;width:2rem;margin-right:.5rem;vertical-align:middle;
 border-top:4px solid}

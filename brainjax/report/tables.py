@@ -104,23 +104,19 @@ def score_table(metrics: Mapping[str, Mapping[str, float]], *, caption: str) -> 
         f"{html.escape(region)}</abbr></th>"
         for region in regions
     )
-    return _table(f"<tr><th></th>{heads}</tr>", rows, caption=caption)
+    return table_html(f"<tr><th></th>{heads}</tr>", rows, caption=caption)
 
 
 def case_table(rows: Sequence[Mapping[str, Any]], *, caption: str) -> str:
     """A table with a row for each case, whose columns sort at a click on their heads."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     columns.sort(key=lambda name: name != "case_id")
-    heads = "".join(
-        f'<th scope="col" aria-sort="none"><button type="button">'
-        f"{html.escape(_column_title(name))}</button></th>"
-        for name in columns
-    )
+    heads = sortable_heads([_column_title(name) for name in columns])
     lines = []
     for row in rows:
         cells = [_case_cell(name, row.get(name)) for name in columns]
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    return _table(f"<tr>{heads}</tr>", lines, caption=caption, css="sortable")
+    return table_html(heads, lines, caption=caption, css="sortable")
 
 
 def pairs_table(values: Mapping[str, Any], *, caption: str) -> str:
@@ -130,7 +126,26 @@ def pairs_table(values: Mapping[str, Any], *, caption: str) -> str:
         f'<td class="text">{html.escape(number_text(value))}</td></tr>'
         for name, value in _flat(values)
     ]
-    return _table("", rows, caption=caption, css="pairs")
+    return table_html("", rows, caption=caption, css="pairs")
+
+
+def sortable_heads(titles: Sequence[str]) -> str:
+    """A row of heads that sort a table of the class ``sortable`` at a click."""
+    heads = "".join(
+        f'<th scope="col" aria-sort="none"><button type="button">{html.escape(title)}</button></th>'
+        for title in titles
+    )
+    return f"<tr>{heads}</tr>"
+
+
+def table_html(head: str, rows: Sequence[str], *, caption: str, css: str = "") -> str:
+    """A table that scrolls sideways where it is too wide, from rows that are HTML already."""
+    kind = f' class="{css}"' if css else ""
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(caption)}">'
+        f"<table{kind}><caption>{html.escape(caption)}</caption>"
+        f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def _is_detail(name: str, metrics: Mapping[str, Any]) -> bool:
@@ -166,12 +181,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
         else:
             pairs.append((f"{prefix}{name}", value))
     return pairs
-
-
-def _table(head: str, rows: Sequence[str], *, caption: str, css: str = "") -> str:
-    kind = f' class="{css}"' if css else ""
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(caption)}">'
-        f"<table{kind}><caption>{html.escape(caption)}</caption>"
-        f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )

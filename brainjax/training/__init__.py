@@ -4,22 +4,27 @@ from brainjax.training.checkpoint import Checkpoints
 from brainjax.training.logs import MetricsLog, ProgressPrinter, format_duration, read_history
 from brainjax.training.loop import Loop, LoopOptions, LoopResult
 from brainjax.training.optimizer import OptimizerOptions, learning_rate_schedule, make_optimizer
+from brainjax.training.schedules import plateau_factor
 from brainjax.training.state import TrainState, create_state
-from brainjax.training.step import predict_step, train_step
+from brainjax.training.step import Augment, Objective, classify_step, predict_step, train_step
 
 __all__ = [
+    "Augment",
     "Checkpoints",
     "Loop",
     "LoopOptions",
     "LoopResult",
     "MetricsLog",
+    "Objective",
     "OptimizerOptions",
     "ProgressPrinter",
     "TrainState",
+    "classify_step",
     "create_state",
     "format_duration",
     "learning_rate_schedule",
     "make_optimizer",
+    "plateau_factor",
     "predict_step",
     "read_history",
     "train_step",

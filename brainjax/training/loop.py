@@ -25,6 +25,8 @@ class LoopOptions:
       epochs: passes over the training cases; 0 when ``steps`` is given.
       log_every_steps: one console line and one row of metrics.jsonl.
       validate_every_steps: scores the validation cases and saves; the last step always does.
+        0 when ``validate_every_epochs`` is given.
+      validate_every_epochs: the same, counted in epochs; 0 counts in steps.
       save_every_steps: how many steps a killed process may lose.
       patience: stop after this many validations without a better score; 0 never stops early.
       nonfinite_limit: stop after this many skipped updates in a row.
@@ -37,6 +39,7 @@ class LoopOptions:
     save_every_steps: int
     patience: int
     nonfinite_limit: int
+    validate_every_epochs: int = 0
 
     def __post_init__(self) -> None:
         if min(self.steps, self.epochs) != 0 or max(self.steps, self.epochs) < 1:
@@ -44,7 +47,13 @@ class LoopOptions:
                 f"loop.steps {self.steps} and loop.epochs {self.epochs}: set one of them "
                 "to how long to train, and the other to 0"
             )
-        least = {"log_every_steps": 1, "validate_every_steps": 1, "save_every_steps": 1,
+        every = (self.validate_every_steps, self.validate_every_epochs)
+        if min(every) != 0 or max(every) < 1:
+            raise ValueError(
+                f"loop.validate_every_steps {every[0]} and loop.validate_every_epochs {every[1]}: "
+                "set one of them to how often to validate, and the other to 0"
+            )
+        least = {"log_every_steps": 1, "save_every_steps": 1,
                  "nonfinite_limit": 1, "patience": 0}  # fmt: skip
         for name, value in least.items():
             if getattr(self, name) < value:
@@ -53,6 +62,10 @@ class LoopOptions:
     def total_steps(self, steps_per_epoch: int) -> int:
         """Updates in all."""
         return self.steps or self.epochs * steps_per_epoch
+
+    def validation_interval(self, steps_per_epoch: int) -> int:
+        """Updates between validations."""
+        return self.validate_every_steps or self.validate_every_epochs * steps_per_epoch
 
 
 class Batches(Protocol):
@@ -92,23 +105,28 @@ class Loop:
       place: host batch to device batch.
       validate: state to flat validation scores; an empty mapping when a stop was
         asked for in the middle.
-      score_name: which of the scores decides what is best.
+      score_name: which of the scores decides what is best; of a name that ends in
+        ``loss`` the lowest is.
+      shown: the scores that the console tells.
       checkpoints: where to save.
       describe_run: data position and seconds so far to the checkpoint's ``run`` item.
       log: where metrics go.
       stop_requested: polled after every step.
+      rate_factor: scores so far, higher is better, to a factor of the learning rate.
     """
 
-    step: Callable[[TrainState, Any], tuple[TrainState, Mapping[str, jax.Array]]]
+    step: Callable[[TrainState, Any, Any], tuple[TrainState, Mapping[str, jax.Array]]]
     options: LoopOptions
     steps_per_epoch: int
     place: Callable[[dict[str, Any]], dict[str, Any]]
     validate: Callable[[TrainState], dict[str, float]]
     score_name: str
+    shown: tuple[str, ...]
     checkpoints: Checkpoints
     describe_run: Callable[[dict[str, Any], float], dict[str, Any]]
     log: MetricsLog
     stop_requested: Callable[[], bool]
+    rate_factor: Callable[[list[float]], float] = lambda scores: 1.0
 
     def run(
         self,
@@ -136,7 +154,10 @@ class Loop:
         """
         options, total = self.options, self.options.total_steps(self.steps_per_epoch)
         done = int(state.step)
-        scores = [row[self.score_name] for row in history if row.get(self.score_name) is not None]
+        interval = options.validation_interval(self.steps_per_epoch)
+        scores = [self._signed(row[self.score_name]) for row in history
+                  if row.get(self.score_name) is not None]  # fmt: skip
+        factor = np.float32(self.rate_factor(scores))
         validated = done == 0 or any(
             row["step"] == done and self.score_name in row for row in history
         )
@@ -148,7 +169,7 @@ class Loop:
         stopped = ""
         while not stopped:
             last = done >= total
-            due = done > 0 and (last or done % options.validate_every_steps == 0)
+            due = done > 0 and (last or done % interval == 0)
             score = None
             if due and not validated:
                 started = time.perf_counter()
@@ -156,6 +177,7 @@ class Loop:
                 validation_seconds += time.perf_counter() - started
                 clock.pause(time.perf_counter() - started)
                 validated = True
+                factor = np.float32(self.rate_factor(scores))
             if self.stop_requested():
                 stopped = "interrupted"
             elif last:
@@ -172,7 +194,7 @@ class Loop:
             if stopped:
                 break
 
-            state, metrics = self.step(state, self.place(next(batches)))
+            state, metrics = self.step(state, self.place(next(batches)), factor)
             pending.append(metrics)
             done += 1
             validated = False
@@ -203,6 +225,9 @@ class Loop:
             },
         )
 
+    def _signed(self, value: float) -> float:
+        return -value if self.score_name.endswith("loss") else value
+
     def _patience_is_out(self, scores: list[float]) -> bool:
         patience = self.options.patience
         return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])
@@ -212,10 +237,10 @@ class Loop:
         if not validation:
             return None
         self.log.write(done, {"epoch": done / self.steps_per_epoch, **validation})
-        score = validation.get(self.score_name)
-        told = "  ".join(
-            f"{name} {value:.3f}" for name, value in validation.items() if "/dice/" in name
-        )
+        value = validation.get(self.score_name)
+        score = None if value is None else self._signed(value)
+        told = "  ".join(f"{name} {validation[name]:.3f}" for name in self.shown
+                         if name in validation)  # fmt: skip
         best = "  best so far" if score is not None and score >= max([score, *scores]) else ""
         print(f"step {done}  {told}{best}", flush=True)
         if score is not None:
@@ -247,7 +272,7 @@ class Loop:
         losses = "  ".join(
             f"{name} {value:.4f}"
             for name, value in values.items()
-            if name.endswith("loss") and "/" not in name
+            if name.endswith(("loss", "accuracy")) and "/" not in name
         )
         left = format_duration((total - done) / rate) if rate else "?"
         print(

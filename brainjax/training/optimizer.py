@@ -1,15 +1,20 @@
-"""The papers' optimisers and learning-rate schedules as optax chains."""
+"""The papers' optimisers as optax chains over one flat vector of all parameters."""
 
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
+import itertools
 import math
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 
-SCHEDULES = ("constant", "polynomial")
-ALGORITHMS = ("adam", "amsgrad")
+from brainjax.training.schedules import SCHEDULES, schedule_factor
+
+ALGORITHMS = ("adam", "amsgrad", "adamw", "sgd")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -17,16 +22,30 @@ class OptimizerOptions:
     """How parameters are updated.
 
     Attributes:
-      algorithm: ``adam`` (the CGA paper) or ``amsgrad`` (its released code).
+      algorithm: ``adam`` (the CGA paper, papers 2 and 4), ``amsgrad`` (the CGA paper's
+        released code), ``adamw``, or ``sgd`` with momentum (paper 1).
       learning_rate: at the start.
-      schedule: ``constant``, or ``polynomial``: ``learning_rate * (1 - epoch /
-        epochs) ** power``, constant within an epoch as in the released code.
+      schedule: see ``schedules.schedule_factor``; ``plateau`` follows the validation.
       power: exponent of the polynomial schedule.
       warmup_steps: linear rise from 0 before the schedule; 0 for none.
       l2: L2 penalty's factor, added to the gradient before the moments
-        (PyTorch's ``weight_decay`` of Adam), not decoupled.
+        (PyTorch's ``weight_decay`` of Adam and SGD), not decoupled.
       clip_norm: gradients with a larger global norm are scaled to it; 0 is off.
       average_decay: decay of the moving average of the parameters; 0 is off.
+      momentum: of ``sgd``.
+      nesterov: of ``sgd``.
+      decoupled_decay: weight decay of ``adamw``, for kernels only.
+      l2_layers: patterns such as ``head/hidden_0/kernel`` that the L2 penalty is for;
+        empty is every parameter.
+      body_rate: factor of the learning rate of everything under ``body``; 0 leaves it
+        as it is.
+      constant_epochs: before ``exponential_after`` begins to fall.
+      decay_epochs: between the falls of ``step``.
+      decay_factor: of ``step``, ``exponential_after`` and ``plateau``.
+      final_fraction: least factor of ``cosine``, ``cyclical`` and ``plateau``.
+      cycle_epochs: length of a cycle of ``cyclical``.
+      plateau_patience: validations without a better score before ``plateau`` falls.
+      plateau_threshold: by how much a score has to be better.
     """
 
     algorithm: str
@@ -37,19 +56,38 @@ class OptimizerOptions:
     l2: float
     clip_norm: float
     average_decay: float
+    momentum: float = 0.9
+    nesterov: bool = False
+    decoupled_decay: float = 0.0
+    l2_layers: tuple[str, ...] = ()
+    body_rate: float = 1.0
+    constant_epochs: int = 7
+    decay_epochs: int = 7
+    decay_factor: float = 0.1
+    final_fraction: float = 0.0
+    cycle_epochs: float = 4.0
+    plateau_patience: int = 3
+    plateau_threshold: float = 0.0
 
     def __post_init__(self) -> None:
         if self.algorithm not in ALGORITHMS:
             raise ValueError(f"optimizer.algorithm {self.algorithm!r} is not one of {ALGORITHMS}")
         if self.schedule not in SCHEDULES:
             raise ValueError(f"optimizer.schedule {self.schedule!r} is not one of {SCHEDULES}")
-        for name in ("learning_rate", "power", "warmup_steps", "l2", "clip_norm"):
+        for name in ("learning_rate", "power", "warmup_steps", "l2", "clip_norm",
+                     "decoupled_decay", "body_rate", "constant_epochs",
+                     "plateau_threshold"):  # fmt: skip
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"optimizer.{name} {getattr(self, name)}: expected 0 or more")
-        if not 0 <= self.average_decay < 1:
-            raise ValueError(
-                f"optimizer.average_decay {self.average_decay} is outside [0, 1): 0.999 is usual"
-            )
+        for name in ("average_decay", "momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"optimizer.{name} {getattr(self, name)} is outside [0, 1)")
+        for name in ("decay_factor", "final_fraction"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"optimizer.{name} {getattr(self, name)} is outside [0, 1]")
+        for name in ("decay_epochs", "cycle_epochs", "plateau_patience"):
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"optimizer.{name} {getattr(self, name)}: expected 1 or more")
 
 
 def learning_rate_schedule(
@@ -63,32 +101,103 @@ def learning_rate_schedule(
     >>> [round(float(rate(step)), 2) for step in (0, 9, 10, 39)]
     [1.0, 1.0, 0.75, 0.25]
     """
-    epochs = max(1, -(-steps // steps_per_epoch))
+    factor = schedule_factor(
+        options.schedule,
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+        power=options.power,
+        constant_epochs=options.constant_epochs,
+        decay_epochs=options.decay_epochs,
+        decay_factor=options.decay_factor,
+        final_fraction=options.final_fraction,
+        cycle_epochs=options.cycle_epochs,
+    )
 
     def rate(step):
-        factor = jnp.asarray(1.0, jnp.float32)
-        if options.schedule == "polynomial":
-            epoch = jnp.minimum(step // steps_per_epoch, epochs)
-            factor = (1.0 - epoch / epochs) ** options.power
+        found = factor(jnp.asarray(step))
         if options.warmup_steps:
-            factor = factor * jnp.minimum(1.0, (step + 1) / options.warmup_steps)
-        return options.learning_rate * factor
+            found = found * jnp.minimum(1.0, (step + 1) / options.warmup_steps)
+        return options.learning_rate * found
 
     return rate
 
 
 def make_optimizer(
-    options: OptimizerOptions, *, steps: int, steps_per_epoch: int
+    options: OptimizerOptions, *, steps: int, steps_per_epoch: int, params: Any = None
 ) -> optax.GradientTransformation:
-    """Clipping, then L2, then the moments, then the learning rate."""
+    """Clipping, then L2, then the moments, then decoupled decay, then the learning rate.
+
+    Args:
+      options: see ``OptimizerOptions``.
+      steps: of the whole run.
+      steps_per_epoch: batches that make one pass.
+      params: the network's parameters or their shapes, where options tell them apart.
+
+    Raises:
+      ValueError: ``l2_layers`` or ``body_rate`` are set without ``params``, or a pattern
+        fits none of them.
+    """
+    apart = options.l2_layers or options.body_rate != 1 or options.decoupled_decay
+    if apart and params is None:
+        raise ValueError("optimizer: telling layers apart needs the network's parameters")
     parts = []
     if options.clip_norm:
         parts.append(optax.clip_by_global_norm(options.clip_norm))
-    if options.l2:
+    if options.l2 and options.l2_layers:
+        parts.append(_add_decay(_fits(params, options.l2_layers), options.l2))
+    elif options.l2:
         parts.append(optax.add_decayed_weights(options.l2))
-    parts.append(
-        optax.scale_by_amsgrad() if options.algorithm == "amsgrad" else optax.scale_by_adam()
-    )
+    parts.append(_moments(options))
+    if options.algorithm == "adamw" and options.decoupled_decay:
+        parts.append(_add_decay(_fits(params, ("*/kernel",)), options.decoupled_decay))
     rate = learning_rate_schedule(options, steps=steps, steps_per_epoch=steps_per_epoch)
     parts.append(optax.scale_by_learning_rate(rate))
+    if options.body_rate != 1:
+        parts.append(_scale(_fits(params, ("body/*",)), options.body_rate))
     return optax.chain(*parts)
+
+
+def _moments(options: OptimizerOptions) -> optax.GradientTransformation:
+    if options.algorithm == "sgd":
+        if not options.momentum:
+            return optax.identity()
+        return optax.trace(decay=options.momentum, nesterov=options.nesterov)
+    return optax.scale_by_amsgrad() if options.algorithm == "amsgrad" else optax.scale_by_adam()
+
+
+Spans = tuple[tuple[float, int], ...]
+"""A value and for how many entries of the flat vector it holds, one after the other."""
+
+
+def _fits(params: Any, patterns: tuple[str, ...]) -> Spans:
+    """1 where a parameter's name fits a pattern, 0 elsewhere."""
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    names = ["/".join(str(key.key) for key in path) for path, _ in leaves]
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            raise ValueError(
+                f"optimizer.l2_layers {pattern!r} fits no parameter; there are {', '.join(names)}"
+            )
+    fitting = [any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns) for name in names]
+    pairs = zip(fitting, (math.prod(leaf.shape) for _, leaf in leaves), strict=True)
+    together = itertools.groupby(pairs, key=lambda pair: pair[0])
+    return tuple((float(value), sum(size for _, size in group)) for value, group in together)
+
+
+def _vector(spans: Spans, *, start: float, slope: float) -> jax.Array:
+    """``start + slope * value`` for every entry [P], made in the program, not kept in it."""
+    return jnp.concatenate([jnp.full((size,), start + slope * value) for value, size in spans])
+
+
+def _add_decay(spans: Spans, factor: float) -> optax.GradientTransformation:
+    """Adds ``factor`` times the parameters to the updates where ``spans`` are 1."""
+    return optax.stateless(
+        lambda updates, params: updates + _vector(spans, start=0.0, slope=factor) * params
+    )
+
+
+def _scale(spans: Spans, factor: float) -> optax.GradientTransformation:
+    """Multiplies the updates by ``factor`` where ``spans`` are 1."""
+    return optax.stateless(
+        lambda updates, params: _vector(spans, start=1.0, slope=factor - 1.0) * updates
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import flax
@@ -66,6 +67,7 @@ def create_state(
     key: jax.Array,
     image: jax.ShapeDtypeStruct | jax.Array,
     *,
+    inputs: Mapping[str, jax.ShapeDtypeStruct] | None = None,
     model: nn.Module,
     optimizer: optax.GradientTransformation,
     keep_average: bool,
@@ -74,13 +76,17 @@ def create_state(
 
     Args:
       key: typed random key; one half initialises, the other stays in the state.
-      image: [B, D, H, W, C], only shape and type matter.
-      model: the network, called as ``model(image, train=...)``.
+      image: [B, D, H, W, C] or [B, H, W, C], only shape and type matter.
+      inputs: what else the network takes, by name.
+      model: the network, called as ``model(image, **inputs, train=...)``.
       optimizer: optax transformation.
       keep_average: whether to keep a moving average of the parameters.
     """
     init_key, run_key = jax.random.split(key)
-    variables = model.init(init_key, jnp.zeros(image.shape, image.dtype), train=False)
+    zeros: dict[str, Any] = {
+        name: jnp.zeros(like.shape, like.dtype) for name, like in (inputs or {}).items()
+    }
+    variables = model.init(init_key, jnp.zeros(image.shape, image.dtype), **zeros, train=False)
     params = flax.core.unfreeze(variables["params"])
     return TrainState(
         step=jnp.zeros((), jnp.int32),

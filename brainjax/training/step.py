@@ -11,34 +11,38 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from brainjax.augment import AugmentOptions, augment_batch
 from brainjax.training.state import TrainState, flat_parameters, shaped_parameters
 
 Metrics = dict[str, jax.Array]
 Objective = Callable[..., tuple[jax.Array, Metrics]]
+Augment = Callable[[jax.Array, dict[str, jax.Array]], tuple[dict[str, jax.Array], jax.Array]]
+"""``(key, batch) -> (inputs of the network by name, labels)``."""
 
 
 def train_step(
     state: TrainState,
     batch: dict[str, jax.Array],
+    rate_factor: jax.Array | float = 1.0,
     *,
     model: nn.Module,
     objective: Objective,
     optimizer: optax.GradientTransformation,
     learning_rate: optax.Schedule,
-    augment: AugmentOptions,
+    augment: Augment,
     average_decay: float,
 ) -> tuple[TrainState, Metrics]:
     """Augments a batch, takes the gradient, and updates unless something is not finite.
 
     Args:
       state: see ``TrainState``.
-      batch: ``image`` [B, D, H, W, C] and ``labels`` [B, D, H, W] (classes).
-      model: the network, ``model(image, train=True)``.
+      batch: of volumes, ``image`` [B, D, H, W, C] and ``labels`` [B, D, H, W]; of slices,
+        ``image`` [B, H, W, C], ``labels`` [B] and what else ``augment`` asks for.
+      rate_factor: multiplies the update, for a learning rate that follows validation scores.
+      model: the network, ``model(**inputs, train=True)``.
       objective: ``(output, labels, step) -> (total, parts)``, all f32 scalars.
       optimizer: optax transformation that ``state.optimizer`` belongs to.
       learning_rate: its schedule, for the log.
-      augment: what is done to the batch beforehand.
+      augment: turns the batch into the network's inputs and the labels that the loss gets.
       average_decay: of the parameters' moving average; 0 leaves it alone.
 
     Returns:
@@ -49,14 +53,13 @@ def train_step(
     """
     key = jax.random.fold_in(state.key, state.step)
     augment_key, dropout_key = jax.random.split(key)
-    image, labels = augment_batch(
-        augment_key, batch["image"].astype(jnp.float32), batch["labels"], augment
-    )
+    augmented, labels = augment(augment_key, batch)
+    inputs: dict[str, Any] = dict(augmented)
 
     def loss(params: Any) -> tuple[jax.Array, tuple[Metrics, Any]]:
         output, changed = model.apply(
             {"params": params, "batch_stats": state.batch_stats},
-            image,
+            **inputs,
             train=True,
             mutable=["batch_stats"],
             rngs={"dropout": dropout_key},
@@ -67,6 +70,7 @@ def train_step(
     gradients, (parts, batch_stats) = jax.grad(loss, has_aux=True)(state.params)
     gradient, before = flat_parameters(gradients), flat_parameters(state.params)
     update, optimizer_state = optimizer.update(gradient, state.optimizer, before)
+    update = rate_factor * update
     metrics = {
         **parts,
         "gradient_norm": jnp.linalg.norm(gradient),
@@ -90,7 +94,7 @@ def train_step(
         (state.batch_stats, state.optimizer),
     )
     failed = 1 - finite.astype(jnp.int32)
-    metrics["learning_rate"] = learning_rate(state.step)
+    metrics["learning_rate"] = rate_factor * learning_rate(state.step)
     metrics |= {name: value.astype(jnp.float32) for name, value in checks.items()}
     state = dataclasses.replace(
         state,
@@ -109,3 +113,27 @@ def predict_step(variables: dict[str, Any], image: jax.Array, *, model: nn.Modul
     """Class probabilities [B, D, H, W, K] of a batch [B, D, H, W, C], in f32."""
     output: Any = model.apply(variables, image, train=False)
     return jax.nn.softmax(output.logits.astype(jnp.float32), axis=-1)
+
+
+def classify_step(
+    variables: dict[str, Any], inputs: dict[str, jax.Array], *, model: nn.Module, mirror: bool
+) -> jax.Array:
+    """Log-probabilities [B, K] of a batch of slices, in f32.
+
+    Args:
+      variables: of the network.
+      inputs: ``image`` [B, H, W, C] and what else the network takes.
+      model: the network, ``model(**inputs, train=False)``.
+      mirror: averages the probabilities of the image and of its left-right mirror image.
+    """
+
+    def log_probabilities(image: jax.Array) -> jax.Array:
+        named: dict[str, Any] = {**inputs, "image": image}
+        output: Any = model.apply(variables, **named, train=False)
+        return jax.nn.log_softmax(output.logits.astype(jnp.float32), axis=-1)
+
+    image = inputs["image"]
+    if not mirror:
+        return log_probabilities(image)
+    both = jnp.stack([log_probabilities(image), log_probabilities(image[:, :, ::-1])])
+    return jax.nn.logsumexp(both, axis=0) - jnp.log(2.0)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import collections
 import io
 import math
+import os
 import pickle
+import struct
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import ml_dtypes
 import numpy as np
@@ -24,6 +26,8 @@ from brainjax.errors import InputError
 
 NESTS = ("state_dict", "model_state_dict", "model", "net")
 MAX_PICKLE_BYTES = 64 * 2**20  # real ones hold names and shapes only: some 100 kB
+OLD_MAGIC = 0x1950A86A20F9469CFC6C  # of files before PyTorch 1.6, as is OLD_PROTOCOL
+OLD_PROTOCOL = 1001
 STORAGE_TYPES: dict[str, Any] = {
     "DoubleStorage": np.float64,
     "FloatStorage": np.float32,
@@ -76,18 +80,19 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
     try:
+        if not zipfile.is_zipfile(path):
+            with path.open("rb") as file:
+                return _arrays(_OldFile(path, file).read())
         with zipfile.ZipFile(path) as archive:
-            content = _Archive(path, archive).read()
-            return {name: tensor.array() for name, tensor in _find_tensors(content).items()}
+            return _arrays(_Archive(path, archive).read())
     except InputError:
         raise
-    except zipfile.BadZipFile as error:
-        raise InputError(
-            f"{path}: expected a PyTorch file (a zip archive since PyTorch 1.6), found something "
-            "else or a damaged one; save it again with a newer PyTorch or as .safetensors"
-        ) from error
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise InputError(f"{path}: not a readable PyTorch file: {_one_line(error)}") from error
+
+
+def _arrays(content: Any) -> dict[str, np.ndarray]:
+    return {name: tensor.array() for name, tensor in _find_tensors(content).items()}
 
 
 def _find_tensors(content: Any) -> dict[str, _Tensor]:
@@ -96,7 +101,11 @@ def _find_tensors(content: Any) -> dict[str, _Tensor]:
         return {}
     nested = (content[nest] for nest in NESTS if isinstance(content.get(nest), dict))
     mapping = next(nested, content)
-    return {str(name): value for name, value in mapping.items() if isinstance(value, _Tensor)}
+    tensors = {
+        str(name): value.tensor if isinstance(value, _Parameter) else value
+        for name, value in mapping.items()
+    }
+    return {name: value for name, value in tensors.items() if isinstance(value, _Tensor)}
 
 
 class _Archive:
@@ -117,7 +126,7 @@ class _Archive:
 
     def read(self) -> Any:
         content = self.member("data.pkl", MAX_PICKLE_BYTES)
-        return _Unpickler(content, self).load()
+        return _Unpickler(io.BytesIO(content), self).load()
 
     def member(self, name: str, max_bytes: int) -> bytes:
         """The bytes of a member that is stored as it is and not larger than allowed."""
@@ -130,20 +139,74 @@ class _Archive:
         return self.archive.read(info)
 
 
+class _OldFile:
+    """An open file of the format before PyTorch 1.6, as torchvision's VGGs and DenseNets are.
+
+    Five pickles (a number, the protocol, the machine, the tensors, the storages' names),
+    then the storages one after the other, each with its count in front.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO):
+        self.path = path
+        self.file = file
+        self.byte_order = "<"
+        self.places: dict[str, int] = {}
+
+    def read(self) -> Any:
+        stream = io.BytesIO(self.file.read(MAX_PICKLE_BYTES))
+        try:
+            known = _Unpickler(stream, self).load() == OLD_MAGIC
+            known = known and _Unpickler(stream, self).load() == OLD_PROTOCOL
+        except (pickle.UnpicklingError, EOFError, UnicodeDecodeError):
+            known = False
+        if not known:
+            raise InputError(
+                f"{self.path}: expected a PyTorch file, found something else or a damaged one; "
+                "save it again with a newer PyTorch or as .safetensors"
+            )
+        machine = _Unpickler(stream, self).load()
+        self.byte_order = "<" if machine["little_endian"] else ">"
+        unpickler = _Unpickler(stream, self)
+        content = unpickler.load()
+        names = _Unpickler(stream, self).load()
+        place = stream.tell()
+        end = os.fstat(self.file.fileno()).st_size
+        for name in names:
+            self.file.seek(place)
+            (count,) = struct.unpack(f"{self.byte_order}q", self.file.read(8))
+            expected, size = unpickler.storages.get(str(name), (count, 0))
+            if count != expected or place + 8 + count * size > end:
+                raise InputError(
+                    f"{self.path}: storage {name} has {count} numbers, expected {expected} within "
+                    f"{end} bytes: damaged"
+                )
+            self.places[str(name)] = place + 8
+            place += 8 + count * size
+        return content
+
+    def member(self, name: str, max_bytes: int) -> bytes:
+        """The bytes of a storage."""
+        self.file.seek(self.places[name.removeprefix("data/")])
+        return self.file.read(max_bytes)
+
+
 class _Unpickler(pickle.Unpickler):
     """Knows the names that a pickle of tensors needs, and no other."""
 
-    def __init__(self, content: bytes, archive: _Archive):
-        super().__init__(io.BytesIO(content), encoding="utf-8")
+    def __init__(self, stream: BinaryIO, archive: _Archive | _OldFile):
+        super().__init__(stream, encoding="utf-8")
         self.archive = archive
+        self.storages: dict[str, tuple[int, int]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+        if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_tensor"):
             return _RebuildTensor()
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
             return _RebuildParameter()
+        if (module, name) == ("torch.nn.parameter", "Parameter"):  # of 2017
+            return _Parameter
         if module == "torch" and name in STORAGE_TYPES:
             return _StorageType(name)
         raise InputError(
@@ -152,9 +215,10 @@ class _Unpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, identifier: Any) -> _Storage:
-        kind, storage_type, key, _, count = identifier
-        if kind != "storage" or not isinstance(storage_type, _StorageType):
+        kind, storage_type, key, _, count, *view = identifier  # old files may have views
+        if kind != "storage" or not isinstance(storage_type, _StorageType) or any(view):
             raise InputError(f"{self.archive.path}: unknown reference {kind!r} in its pickle")
+        self.storages[str(key)] = int(count), np.dtype(STORAGE_TYPES[storage_type.name]).itemsize
         return _Storage(self.archive, storage_type.name, str(key), int(count))
 
 
@@ -172,7 +236,7 @@ class _Storage:
 
     __slots__ = ("_archive", "_count", "_key", "_name")
 
-    def __init__(self, archive: _Archive, name: str, key: str, count: int):
+    def __init__(self, archive: _Archive | _OldFile, name: str, key: str, count: int):
         self._archive, self._name, self._key, self._count = archive, name, key, count
 
     def numbers(self) -> np.ndarray:
@@ -232,6 +296,18 @@ class _RebuildParameter:
 
     def __call__(self, tensor: Any, *_: Any) -> Any:
         return tensor
+
+
+class _Parameter:
+    """A tensor in its wrapper of 2017, whose state (wants a gradient or not) is left out."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Any = None, *_: Any):
+        self.tensor = tensor
+
+    def __setstate__(self, state: Any) -> None:
+        pass
 
 
 def _one_line(error: Exception) -> str:

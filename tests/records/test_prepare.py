@@ -21,6 +21,7 @@ from brainjax.errors import InputError
 from brainjax.records import (
     RecordOptions,
     Records,
+    array_records,
     builders,
     open_records,
     prepare,
@@ -94,7 +95,7 @@ def test_a_large_cohort_is_spread_over_parts_in_order(
     for number in range(4, 14):
         case_writer(cohort.root, number)
     larger = find_cohort(cohort.root, label_convention="brats2020")
-    monkeypatch.setattr(builders, "_PART_BYTES", 1)
+    monkeypatch.setattr(array_records, "PART_BYTES", 1)
     records = prepare_records(larger, tmp_path / "records")
     assert len(list(records.folder.rglob("*.array_record*"))) == 13
     read = [example.record for example in read_array_records(records.folder, range(13))]
@@ -290,7 +291,7 @@ def test_refuses_what_will_not_fit_on_the_disk(
     cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(prepare.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(InputError, match="GB of free disk space for 3 cases"):
         prepare_records(cohort, tmp_path / "records")
 

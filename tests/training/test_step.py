@@ -9,11 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from brainjax.augment import AugmentOptions
+from brainjax.augment import AugmentOptions, augment_volumes
 from brainjax.training import train_step
 
-AUGMENT = AugmentOptions(
-    flip_probability=0.5, intensity_scale=(0.9, 1.1), intensity_shift=(-0.1, 0.1)
+AUGMENT = functools.partial(
+    augment_volumes,
+    options=AugmentOptions(
+        flip_probability=0.5, intensity_scale=(0.9, 1.1), intensity_shift=(-0.1, 0.1)
+    ),
 )
 
 
@@ -77,3 +80,13 @@ def test_the_average_lies_between_old_and_new(state, batch, step) -> None:
     )
     # The first step's decay is (1 + 0) / (10 + 0), so that the start is forgotten soon.
     np.testing.assert_allclose(average, 0.1 * old + 0.9 * new, rtol=1e-5, atol=1e-7)
+
+
+def test_the_rate_factor_scales_the_update_and_the_logged_rate(state, batch, step) -> None:
+    whole, metrics = step(state, batch)
+    half, halved = step(state, batch, 0.5)
+    before, after, between = (
+        np.asarray(jax.tree.leaves(which.params)[0]) for which in (state, whole, half)
+    )
+    np.testing.assert_allclose(between, (before + after) / 2, rtol=1e-5, atol=1e-7)
+    assert float(halved["learning_rate"]) == 0.5 * float(metrics["learning_rate"])

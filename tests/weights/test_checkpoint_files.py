@@ -81,6 +81,68 @@ def test_pytorch_files_are_read(tmp_path, nest, rng):
     assert tensors["e"].shape == (0, 3)
 
 
+@pytest.mark.parametrize("nest", [None, "state_dict"])
+def test_files_before_pytorch_1_6_are_read(tmp_path, nest, rng):
+    torch = pytest.importorskip("torch")
+    whole = torch.from_numpy(rng.normal(size=(4, 6)).astype(np.float32))
+    state = OrderedDict(
+        {
+            "a.weight": torch.nn.Parameter(whole.clone()),
+            "a.bias": whole[1, 2:5],
+            "b": whole.T,
+            "d": torch.tensor([3, 4]),
+            "e": torch.zeros(0, 3),
+        }
+    )
+    saved = state if nest is None else {"epoch": 3, nest: state}
+    path = tmp_path / "old.pth"
+    torch.save(saved, path, _use_new_zipfile_serialization=False)
+    tensors = load_tensors(path)
+    assert list(tensors) == list(state)
+    for name, value in state.items():
+        np.testing.assert_array_equal(tensors[name], value.detach())
+    content = path.read_bytes()
+    for length in (10, len(content) // 2, len(content) - 8):
+        path.write_bytes(content[:length])
+        with pytest.raises(InputError, match=r"old\.pth: .*(damaged|not a readable)"):
+            load_tensors(path)
+
+
+def old_file(path, tensors, storage=NUMBERS):
+    """A file as of 2017, given the pickle of its tensors."""
+    pickles = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+    content = b"".join(pickle.dumps(value, protocol=2) for value in pickles) + tensors
+    content += pickle.dumps(["0"], protocol=2) + struct.pack("<q", len(storage))
+    path.write_bytes(content + storage.tobytes())
+    return path
+
+
+def test_parameters_of_2017_are_read(tmp_path):
+    """Storage references have a sixth part, tensors another function and a wrapper."""
+    tensor = pickled_tensor((2, 2), (2, 1))
+    tensor = tensor.replace(struct.pack("<i", 4) + b"tQ", struct.pack("<i", 4) + b"NtQ")
+    tensor = tensor.replace(b"_rebuild_tensor_v2", b"_rebuild_tensor")
+    tensor = tensor.replace(b"\x89ccollections\nOrderedDict\n)RtR", b"tR")
+    before, after = tensor.split(b"ctorch._utils", 1)
+    wrapped = before + b"ctorch.nn.parameter\nParameter\n(ctorch._utils" + after
+    wrapped = wrapped.removesuffix(b"s.") + b"tR(\x88\x89Ntbs."
+    path = old_file(tmp_path / "a.pth", wrapped)
+    np.testing.assert_array_equal(load_tensors(path)["w"], NUMBERS.reshape(2, 2))
+
+
+def test_hostile_old_files_are_refused_and_not_run(tmp_path):
+    marker = tmp_path / "was_run"
+    hostile = pickle.dumps(_Runs(os.system, f"touch {marker}"), protocol=2)
+    for content in (hostile, old_file(tmp_path / "b.pth", hostile).read_bytes()):
+        (tmp_path / "evil.pth").write_bytes(content)
+        with pytest.raises(InputError, match=r"evil\.pth: its pickle asks for (posix|nt)\.system"):
+            load_tensors(tmp_path / "evil.pth")
+    assert not marker.exists()
+    lying = old_file(tmp_path / "c.pth", pickled_tensor((2**28,), (1,), count=2**28))
+    with pytest.raises(InputError, match="storage 0 has 4 numbers, expected 268435456"):
+        load_tensors(lying)
+
+
 def test_safetensors_are_read(tmp_path, rng):
     value = rng.normal(size=(2, 3)).astype(np.float32)
     safetensors.numpy.save_file({"module.w": value}, tmp_path / "a.safetensors")

@@ -1,26 +1,35 @@
-"""From a configuration to real objects: the only reader of config files."""
+"""A segmentation experiment as checked objects."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from brainjax.augment import AugmentOptions
+from brainjax.augment import AugmentOptions, augment_volumes
 from brainjax.batches import PipelineOptions
 from brainjax.errors import InputError
 from brainjax.evaluation import HD95_METHODS, get_convention
+from brainjax.experiment.sections import (
+    Options,
+    check_keys,
+    make,
+    make_section,
+    pick_dtype,
+    plain_values,
+)
 from brainjax.inference import PostprocessOptions, SlidingWindowOptions, WholeVolumeOptions
 from brainjax.losses import Objective
 from brainjax.models import MODELS
 from brainjax.scans import LabelConvention
 from brainjax.training import (
+    Augment,
     LoopOptions,
     OptimizerOptions,
     TrainState,
@@ -28,10 +37,6 @@ from brainjax.training import (
     learning_rate_schedule,
     make_optimizer,
 )
-
-Options = TypeVar("Options")
-
-DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,14 +166,14 @@ class Experiment:
         name, dtype = options.pop("name"), options.pop("dtype")
         if name not in MODELS:
             raise InputError(f"model.name {name!r} is not one of {sorted(MODELS)}")
-        if dtype not in DTYPES:
-            raise InputError(f"model.dtype {dtype!r} is not one of {sorted(DTYPES)}")
         network = MODELS[name]
         known = {field.name for field in dataclasses.fields(network)} - {"parent", "name"}
         if options.get("intra_classes") == ():
             options["intra_classes"] = None
-        _check_keys("model", options, known | {"name", "dtype"}, needed=set())
-        return _make(network, "model", dict(options, num_classes=num_classes, dtype=DTYPES[dtype]))
+        check_keys("model", options, known | {"name", "dtype"}, needed=set())
+        return make(
+            network, "model", dict(options, num_classes=num_classes, dtype=pick_dtype(dtype))
+        )
 
     def abstract_state(self, model: nn.Module) -> TrainState:
         """Shapes of everything that training saves, without computing any of it.
@@ -200,7 +205,11 @@ class Experiment:
         if "inter_start_epoch" not in options:
             raise InputError("objective.inter_start_epoch is missing")
         start = options.pop("inter_start_epoch") * steps_per_epoch
-        return _section(Objective, "objective", dict(options, inter_start_step=start))
+        return make_section(Objective, "objective", dict(options, inter_start_step=start))
+
+    def make_augment(self) -> Augment:
+        """What the training step does with a batch before the network gets it."""
+        return functools.partial(augment_volumes, options=self.augment)
 
     def make_optimizer(self, steps_per_epoch: int) -> optax.GradientTransformation:
         """The optimiser over the whole run."""
@@ -213,7 +222,7 @@ class Experiment:
         return learning_rate_schedule(self.optimizer, steps=steps, steps_per_epoch=steps_per_epoch)
 
 
-def build(config: Mapping[str, Any]) -> Experiment:
+def build_segmentation(config: Mapping[str, Any]) -> Experiment:
     """Checks a configuration and makes an experiment of it.
 
     Args:
@@ -222,7 +231,7 @@ def build(config: Mapping[str, Any]) -> Experiment:
     Raises:
       InputError: a section or a key is missing or unknown, or a value is refused.
     """
-    plain = _plain(config)
+    plain = plain_values(config)
     sections = {
         "data": DataOptions,
         "phantom": PhantomOptions,
@@ -232,16 +241,18 @@ def build(config: Mapping[str, Any]) -> Experiment:
         "loop": LoopOptions,
         "evaluation": EvaluationOptions,
     }
-    known = {*sections, "seed", "batches", "model", "objective", "inference"}
-    _check_keys("config", plain, known, needed=known)
+    known = {*sections, "task", "seed", "batches", "model", "objective", "inference"}
+    check_keys("config", plain, known, needed=known)
     made: dict[str, Any] = {
-        name: _section(options, name, plain[name])  # type: ignore[type-var]
+        name: make_section(options, name, plain[name])  # type: ignore[type-var]
         for name, options in sections.items()
     }
     experiment = Experiment(
         config=plain,
         seed=plain["seed"],
-        batches=_section(PipelineOptions, "batches", dict(plain["batches"], seed=plain["seed"])),
+        batches=make_section(
+            PipelineOptions, "batches", dict(plain["batches"], seed=plain["seed"])
+        ),
         inference=_inference(plain["inference"], plain["batches"]["patch_shape"]),
         **made,
     )
@@ -259,49 +270,13 @@ def _inference(options: dict[str, Any], training_patch: tuple[int, ...]) -> Infe
         raise InputError(f"inference.mode {options.get('mode')!r}: expected one of {list(kinds)}")
     parts = {kind: {field.name for field in dataclasses.fields(kind)}
              for kind in (*kinds.values(), PostprocessOptions)}  # fmt: skip
-    _check_keys("inference", options, {"mode"}.union(*parts.values()), needed={"mode"})
+    check_keys("inference", options, {"mode"}.union(*parts.values()), needed={"mode"})
 
     def pick(kind: type[Options]) -> Options:
-        return _section(kind, "inference", {k: v for k, v in options.items() if k in parts[kind]})
+        return make_section(
+            kind, "inference", {k: v for k, v in options.items() if k in parts[kind]}
+        )
 
     return InferenceOptions(
         window=pick(kinds[options["mode"]]), postprocess=pick(PostprocessOptions)
     )
-
-
-def _plain(value: Any) -> Any:
-    """Nested dictionaries and tuples, as JSON can give back but with tuples for lists."""
-    if hasattr(value, "items"):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return tuple(_plain(item) for item in value)
-    return value
-
-
-def _section(options: type[Options], name: str, values: Mapping[str, Any]) -> Options:
-    fields = dataclasses.fields(options)  # type: ignore[arg-type]
-    needed = {
-        field.name
-        for field in fields
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    }
-    _check_keys(name, values, {field.name for field in fields}, needed=needed)
-    return _make(options, name, values)
-
-
-def _make(made: type[Options], name: str, values: Mapping[str, Any]) -> Options:
-    try:
-        return made(**values)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: {error}") from error
-
-
-def _check_keys(name: str, values: Mapping[str, Any], known: set[str], *, needed: set[str]) -> None:
-    unknown = sorted(set(values) - known)
-    missing = sorted(needed - set(values))
-    if unknown:
-        raise InputError(
-            f"{name} has the unknown key {', '.join(unknown)}; known are {', '.join(sorted(known))}"
-        )
-    if missing:
-        raise InputError(f"{name} lacks the key {', '.join(missing)}")

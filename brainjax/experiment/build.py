@@ -1,0 +1,31 @@
+"""A configuration to the experiment of its task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from brainjax.errors import InputError
+from brainjax.experiment.classification import ClassificationExperiment, build_classification
+from brainjax.experiment.sections import plain_values
+from brainjax.experiment.segmentation import Experiment, build_segmentation
+
+TASKS = ("segmentation", "classification")
+
+
+def build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
+    """Checks a configuration and makes an experiment of it.
+
+    Args:
+      config: a ``ConfigDict`` or the plain dictionary kept in a checkpoint; one
+        without ``task`` is of the time when there was only segmentation.
+
+    Raises:
+      InputError: a section or a key is missing or unknown, or a value is refused.
+    """
+    plain = {"task": "segmentation", **plain_values(config)}
+    if plain["task"] not in TASKS:
+        raise InputError(f"task {plain['task']!r}: expected one of {TASKS}")
+    if plain["task"] == "classification":
+        return build_classification(plain)
+    return build_segmentation(plain)

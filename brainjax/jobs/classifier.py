@@ -1,0 +1,172 @@
+"""Trained classifiers, ready to predict, from nothing but the paths of their checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from brainjax import experiment
+from brainjax.batches import evaluation_batches
+from brainjax.errors import InputError
+from brainjax.evaluation import apply_temperature
+from brainjax.experiment import ClassificationExperiment
+from brainjax.files import read_json
+from brainjax.jobs.predictor import find_checkpoint, overridden
+from brainjax.training import Checkpoints, classify_step
+
+CALIBRATION = "calibration.json"
+
+Variables = Mapping[str, Any]
+Classify = Callable[[Variables, dict[str, Any]], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainedClassifier:
+    """One classifier, or several whose probabilities are averaged.
+
+    Attributes:
+      experiment: what the (first) network was trained by.
+      classify: ``(variables, inputs) -> log-probabilities``, compiled once for all.
+      variables: one tree for each checkpoint.
+      class_names: in the order of the outputs.
+      steps: after how many updates each checkpoint was saved.
+      temperature: divides the log-probabilities; 1 before calibration.
+      training_patients: those that any of the networks was trained on.
+    """
+
+    experiment: ClassificationExperiment
+    classify: Classify
+    variables: tuple[Variables, ...]
+    class_names: tuple[str, ...]
+    steps: tuple[int, ...]
+    temperature: float
+    training_patients: frozenset[str]
+
+    def log_probabilities(
+        self, images: np.ndarray, chosen: Sequence[int], texture: np.ndarray | None
+    ) -> np.ndarray:
+        """Uncalibrated log-probabilities [n, K] of chosen images uint8 [N, H, W, C]."""
+        return log_probabilities(
+            self.classify,
+            self.variables,
+            images,
+            chosen,
+            texture=texture,
+            batch_size=self.experiment.evaluation.batch_size,
+        )
+
+    def probabilities(
+        self, images: np.ndarray, chosen: Sequence[int], texture: np.ndarray | None
+    ) -> np.ndarray:
+        """Calibrated probabilities [n, K]."""
+        return apply_temperature(self.log_probabilities(images, chosen, texture), self.temperature)
+
+
+def compiled_classify(model: nn.Module, *, mirror: bool) -> Classify:
+    """The network's prediction as one function for all checkpoints of that network."""
+
+    def classify(variables: Variables, inputs: dict[str, jax.Array]) -> jax.Array:
+        image = inputs["image"].astype(jax.numpy.float32) / 255.0
+        return classify_step(
+            dict(variables), {**inputs, "image": image}, model=model, mirror=mirror
+        )
+
+    return jax.jit(classify)
+
+
+def log_probabilities(
+    classify: Classify,
+    variables: Sequence[Variables],
+    images: np.ndarray,
+    chosen: Sequence[int],
+    *,
+    texture: np.ndarray | None,
+    batch_size: int,
+) -> np.ndarray:
+    """Log of the networks' mean probability [n, K] for chosen images.
+
+    Args:
+      classify: of ``compiled_classify``.
+      variables: of each network.
+      images: uint8 [N, H, W, C].
+      chosen: numbers of images.
+      texture: float32 [N, F], None when the network takes none.
+      batch_size: images at a time.
+    """
+    labels = np.zeros(len(images), np.int32)
+    rows = []
+    for batch in evaluation_batches(images, labels, chosen, batch_size, texture=texture):
+        inputs: dict[str, Any] = {
+            name: batch[name] for name in ("image", "texture") if name in batch
+        }
+        each = [np.asarray(classify(one, inputs)) for one in variables]
+        together = functools.reduce(np.logaddexp, each) - np.log(len(each))
+        rows.append(together[: batch["valid"]])
+    return np.concatenate(rows)
+
+
+def load_classifier(
+    paths: Sequence[Path], *, overrides: Mapping[str, Any] | None = None
+) -> TrainedClassifier:
+    """Reads checkpoints of classifiers.
+
+    Args:
+      paths: each a run's folder (its best checkpoint), the folder ``checkpoints`` in
+        it, or one checkpoint.
+      overrides: dotted names of the configuration to new values; only
+        ``evaluation...`` may change.
+
+    Raises:
+      InputError: nothing is there, it is damaged, or the checkpoints are of different
+        networks or classes.
+    """
+    found = [_read(path, overrides or {}) for path in paths]
+    first = found[0]
+    for path, other in zip(paths[1:], found[1:], strict=True):
+        if other.class_names != first.class_names or other.experiment.images != (
+            first.experiment.images
+        ):
+            raise InputError(
+                f"{path}: classes or image size differ from those of {paths[0]}; "
+                "only classifiers of one kind can be averaged"
+            )
+    return dataclasses.replace(
+        first,
+        variables=tuple(other.variables[0] for other in found),
+        steps=tuple(other.steps[0] for other in found),
+        temperature=float(np.exp(np.mean([np.log(other.temperature) for other in found]))),
+        training_patients=frozenset().union(*(other.training_patients for other in found)),
+    )
+
+
+def _read(path: Path, overrides: Mapping[str, Any]) -> TrainedClassifier:
+    folder, step = find_checkpoint(path)
+    with Checkpoints(folder, read_only=True) as checkpoints:
+        if step is None:
+            step = checkpoints.best_step
+        if step is None:
+            raise InputError(f"{folder}: no checkpoint has been saved here yet")
+        run = checkpoints.read_run(step)
+        built = experiment.build(overridden(run["config"], overrides))
+        if not isinstance(built, ClassificationExperiment):
+            raise InputError(f"{path}: holds a segmentation network, expected a classifier")
+        model = built.make_model(len(run["class_names"]))
+        variables = checkpoints.restore_model(step, built.abstract_state(model))
+    calibration = folder.parent / CALIBRATION
+    temperature = read_json(calibration)["temperature"] if calibration.is_file() else 1.0
+    return TrainedClassifier(
+        experiment=built,
+        classify=compiled_classify(model, mirror=built.evaluation.mirror),
+        variables=(variables,),
+        class_names=tuple(run["class_names"]),
+        steps=(step,),
+        temperature=float(temperature),
+        training_patients=frozenset(run["training_patients"]),
+    )

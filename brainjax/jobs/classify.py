@@ -1,0 +1,153 @@
+"""Images or DICOM series to a class, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brainjax.errors import InputError
+from brainjax.evaluation import write_prediction_table
+from brainjax.files import write_text
+from brainjax.jobs.classifier import TrainedClassifier, load_classifier
+from brainjax.jobs.predict import check_writable
+from brainjax.records import fit_image, texture_features
+from brainjax.scans import SliceFile, find_slices_to_predict, read_slice
+
+TABLE = "predictions.csv"
+DETAILS = "predictions.json"
+
+
+def classify(
+    *,
+    checkpoints: Sequence[Path],
+    inputs: Sequence[Path],
+    output: Path,
+    overrides: Mapping[str, Any],
+) -> int:
+    """Classifies images and writes ``predictions.csv`` and ``predictions.json``.
+
+    An image that cannot be read is told and passed over; the others are done.
+
+    Returns:
+      The exit code: 0, or 1 when an image failed.
+
+    Raises:
+      InputError: no input, no usable checkpoint, or every image failed.
+    """
+    if not inputs:
+        raise InputError(
+            "predict needs --input=PATH: an image, a folder of images, a DICOM series or a .mat"
+        )
+    trained = load_classifier(checkpoints, overrides=overrides)
+    found = find_slices_to_predict(inputs, options=trained.experiment.series)
+    check_writable(output)
+    told = ", ".join(f"{path} (step {step})" for path, step in
+                     zip(checkpoints, trained.steps, strict=True))  # fmt: skip
+    number = len(found.slices)
+    print(f"{number} image{'s' * (number != 1)} with {told}", flush=True)
+    files, images, failures = _read(trained, found.slices)
+    if not files:
+        raise failures[0]
+    texture = texture_features(images) if trained.experiment.data.texture else None
+    probabilities = trained.probabilities(images, range(len(images)), texture)
+    _write(output, trained, files, probabilities)
+    _tell(trained, files, probabilities)
+    print(f"written: {output / TABLE}, {output / DETAILS}", flush=True)
+    if failures:
+        print(f"{len(files)} classified, {len(failures)} failed", flush=True)
+    return 1 if failures else 0
+
+
+def _read(
+    trained: TrainedClassifier, slices: Sequence[SliceFile]
+) -> tuple[list[SliceFile], np.ndarray, list[InputError]]:
+    options = trained.experiment.images
+    files, images, failures = [], [], []
+    for file in slices:
+        try:
+            images.append(fit_image(read_slice(file).image, options))
+            files.append(file)
+        except InputError as error:
+            failures.append(error)
+            print(f"failed: {error}", flush=True)
+    shape = (0, *options.image_size, options.channels)
+    return files, np.stack(images) if images else np.zeros(shape, np.uint8), failures
+
+
+def _write(
+    output: Path,
+    trained: TrainedClassifier,
+    files: Sequence[SliceFile],
+    probabilities: np.ndarray,
+) -> None:
+    write_prediction_table(
+        output / TABLE,
+        class_names=trained.class_names,
+        slice_ids=[file.slice_id for file in files],
+        patient_ids=[file.patient_id for file in files],
+        probabilities=probabilities,
+        labels=None,
+    )
+    rows = [
+        {
+            "slice_id": file.slice_id,
+            "patient_id": file.patient_id,
+            "files": [str(path) for path in file.files],
+            "prediction": trained.class_names[int(row.argmax())],
+            "probabilities": {
+                name: round(float(value), 6)
+                for name, value in zip(trained.class_names, row, strict=True)
+            },
+        }
+        for file, row in zip(files, probabilities, strict=True)
+    ]
+    document = {
+        "class_names": list(trained.class_names),
+        "temperature": trained.temperature,
+        "checkpoint_steps": list(trained.steps),
+        "predictions": rows,
+        "by_patient": _by_patient(trained, files, probabilities),
+    }
+    write_text(output / DETAILS, json.dumps(document, indent=1) + "\n")
+
+
+def _by_patient(
+    trained: TrainedClassifier, files: Sequence[SliceFile], probabilities: np.ndarray
+) -> list[dict[str, Any]]:
+    """Mean probability of each patient with several images."""
+    rows_of: dict[str, list[int]] = {}
+    for row, file in enumerate(files):
+        if file.patient_id:
+            rows_of.setdefault(file.patient_id, []).append(row)
+    found = []
+    for patient, rows in rows_of.items():
+        mean = probabilities[rows].mean(axis=0)
+        found.append(
+            {
+                "patient_id": patient,
+                "images": len(rows),
+                "prediction": trained.class_names[int(mean.argmax())],
+                "probabilities": {
+                    name: round(float(value), 6)
+                    for name, value in zip(trained.class_names, mean, strict=True)
+                },
+            }
+        )
+    return found
+
+
+SHOWN = 20
+
+
+def _tell(
+    trained: TrainedClassifier, files: Sequence[SliceFile], probabilities: np.ndarray
+) -> None:
+    for file, row in list(zip(files, probabilities, strict=True))[:SHOWN]:
+        best = int(row.argmax())
+        print(f"{file.slice_id}: {trained.class_names[best]} {row[best]:.3f}", flush=True)
+    if len(files) > SHOWN:
+        print(f"... and {len(files) - SHOWN} more", flush=True)

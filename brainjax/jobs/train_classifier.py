@@ -1,0 +1,175 @@
+"""One classifier from raw images to the report, resumable at any moment."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from brainjax import parallel
+from brainjax.batches import batches_per_epoch, slice_batches
+from brainjax.errors import InputError
+from brainjax.evaluation import score_classification
+from brainjax.experiment import ClassificationExperiment
+from brainjax.jobs.classifier import compiled_classify, load_classifier, log_probabilities
+from brainjax.jobs.evaluate import numbers_of_training
+from brainjax.jobs.evaluate_classifier import finish_classifier
+from brainjax.jobs.fit import INTERRUPTED, Training, Validate, fit, latest_run
+from brainjax.jobs.predictor import versions
+from brainjax.jobs.saved_run import check_configuration
+from brainjax.jobs.slices import (
+    SliceData,
+    check_slice_data,
+    describe_classifier_run,
+    find_slice_data,
+)
+from brainjax.training import TrainState
+from brainjax.weights import fetch_weights, load_tensors, torchvision
+
+SHOWN = ("val/loss", "val/accuracy", "val/balanced_accuracy")
+
+
+def train_classifier(built: ClassificationExperiment, workdir: Path) -> int:
+    """Trains, or goes on training, then evaluates and reports.
+
+    Returns:
+      0, or ``INTERRUPTED`` when asked to stop and the state is saved.
+
+    Raises:
+      InputError: images, weights or configuration cannot be used, or the folder holds
+        a run of another configuration.
+    """
+    found = latest_run(workdir)
+    if found is not None:
+        check_configuration(built, found, workdir)
+    data = find_slice_data(built, workdir)
+    if found is not None:
+        check_slice_data(data, found, workdir)
+    path = _find_weights(built) if found is None else None
+    pretrained = path is not None if found is None else bool(found["pretrained"])
+    model = built.make_model(len(data.class_names), pretrained=pretrained)
+    steps_per_epoch = batches_per_epoch(len(data.training), batch_size=built.batches.batch_size)
+    create = functools.partial(
+        built.create_state, model=model, steps_per_epoch=steps_per_epoch, pretrained=pretrained
+    )
+    result, trained = fit(
+        Training(
+            config=built.config,
+            seed=built.seed,
+            model=model,
+            objective=built.make_objective(),
+            optimizer=built.make_optimizer(steps_per_epoch, model=model, pretrained=pretrained),
+            learning_rate=built.make_learning_rate(steps_per_epoch),
+            augment=built.make_augment(len(data.class_names)),
+            average_decay=built.optimizer.average_decay,
+            loop=built.loop,
+            steps_per_epoch=steps_per_epoch,
+            batch_size=built.batches.batch_size,
+            create=create,
+            pretrained=None if path is None else _pretrained_variables(built, path, create),
+            open_batches=lambda start: slice_batches(
+                data.images,
+                data.labels,
+                data.training,
+                built.batches,
+                texture=data.texture,
+                start_step=start,
+            ),
+            validate=_make_validation(built, data, model),
+            score_name=built.score,
+            shown=SHOWN,
+            describe=functools.partial(
+                describe_classifier_run, built, data, versions(), pretrained
+            ),
+            rate_factor=built.rate_factor,
+        ),
+        workdir,
+    )
+    if result.stopped == "interrupted":
+        return INTERRUPTED
+    finish_classifier(
+        load_classifier([workdir]),
+        workdir,
+        built=built,
+        data=data,
+        numbers=result.numbers | ({} if trained else numbers_of_training(workdir)),
+    )
+    return 0
+
+
+def _make_validation(
+    built: ClassificationExperiment, data: SliceData, model: nn.Module
+) -> Validate:
+    """Loss, accuracy and balanced accuracy of the validation part, without mirroring."""
+    classify = compiled_classify(model, mirror=False)
+    chosen = data.split.validation
+    labels = data.labels[list(chosen)]
+
+    def validate(state: TrainState, stop_requested: Callable[[], bool]) -> dict[str, float]:
+        if stop_requested():
+            return {}
+        found = log_probabilities(
+            classify,
+            [state.variables()],
+            data.images,
+            chosen,
+            texture=data.texture,
+            batch_size=built.evaluation.batch_size,
+        )
+        scores = score_classification(np.exp(found), labels, data.class_names)
+        return {
+            "val/loss": scores.log_loss,
+            "val/accuracy": scores.accuracy,
+            "val/balanced_accuracy": scores.balanced_accuracy,
+            "val/f1/macro": scores.numbers("val")["val/f1/macro"],
+        }
+
+    return validate
+
+
+def _find_weights(built: ClassificationExperiment) -> Path | None:
+    """The file of pretrained weights; None when training from scratch.
+
+    Raises:
+      InputError: it cannot be had, and training from scratch was not asked for.
+    """
+    wanted = built.weights
+    if not wanted.pretrained:
+        print("weights: random; this run trains from scratch", flush=True)
+        return None
+    if not built.data.root:
+        print(f"weights: random; {wanted.pretrained} is not fetched for made-up images", flush=True)
+        return None
+    try:
+        return fetch_weights(wanted.pretrained, cache=parallel.cache_folder(), sha256=wanted.sha256)
+    except InputError as error:
+        if not wanted.from_scratch:
+            raise InputError(
+                f"{error}; or train from scratch with --config.weights.from_scratch=true"
+            ) from error
+        print(f"note: {error}", flush=True)
+        print("weights: random; this run trains from scratch, as asked", flush=True)
+        return None
+
+
+def _pretrained_variables(
+    built: ClassificationExperiment, path: Path, create: Callable[[jax.Array], TrainState]
+) -> dict[str, Any]:
+    """A fresh network's variables with what the file holds in their places."""
+    state = jax.jit(create)(jax.random.key(built.seed))
+    fresh = {"params": state.params, "batch_stats": state.batch_stats}
+    variables, left = torchvision.convert(
+        load_tensors(path), fresh, image_channels=_input_channels(built)
+    )
+    kept = f"; random as before: {', '.join(left)}" if left else ""
+    print(f"weights: {path}{kept}", flush=True)
+    return variables
+
+
+def _input_channels(built: ClassificationExperiment) -> int:
+    return built.config["model"].get("input_channels") or built.images.channels

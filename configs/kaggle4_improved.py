@@ -1,0 +1,72 @@
+"""Improved CNN of the four-class paper: wider layers, focal loss and SMOTE on 30x30 grey images.
+
+    python -m brainjax.main --config=configs/kaggle4_improved.py --workdir=runs/improved \
+        --config.data.root=FOLDER_WITH_TRAINING
+
+Trained to convergence, not stopped where the paper stopped. Without a data set it runs
+on a small made-up one in the same layout.
+"""
+
+import ml_collections
+
+
+def get_config():
+    """The numbers of the experiment."""
+    config = ml_collections.ConfigDict()
+    config.task = "classification"
+    config.seed = 0
+    config.repeats = 1  # so many runs with seeds seed, seed + 1 and so on
+    config.variants = ()
+    config.score = "val/accuracy"  # what decides which weights are the best
+    config.data = dict(root="", source="auto", records="", split="auto", texture=False)
+    config.made_up = dict(
+        layout="image_folder", slices_per_class=60, patients=0, slices_per_series=0, seed=0,
+        image_size=(30, 30), epochs=12,
+    )  # fmt: skip
+    config.series = dict(
+        modalities=("FLAIR", "T1wCE", "T2w"), channels="stacked", slices_per_series=16,
+        excluded_cases=(),
+    )  # fmt: skip
+    config.images = dict(image_size=(30, 30), channels=1, fit="stretch", crop_to_head=False)
+    config.split = dict(
+        validation_fraction=0.15, test_fraction=0.15, test_fold=0, validation_fold=0,
+        duplicates="together", near_duplicates=True, seed=0,
+    )  # fmt: skip
+    config.batches = dict(batch_size=32, threads=1, prefetch_batches=8)
+    config.smote = dict(ratio=0.85, classes=("glioma",), neighbours=5)
+    config.augment = dict(
+        flip_left_right=0.0, flip_up_down=0.0, rotation_degrees=0.0, shift=0.0,
+        zoom=(1.0, 1.0), stretch=(1.0, 1.0), shear_degrees=0.0, outside="zero",
+        contrast=(1.0, 1.0), brightness=0.0, gamma=(1.0, 1.0), blur=(0.0, 0.0), noise_sd=0.0,
+        cutout_probability=0.0, cutout_size=(0.1, 0.3), mixup_alpha=0.0, cutmix_alpha=0.0,
+        mix_probability=1.0,
+    )  # fmt: skip
+    config.model = dict(
+        name="cnn", widths=(64, 128, 256), kernel_size=3, padding="same", pool=2,
+        hidden=(256,), dropout=0.07, batch_norm=False, mean=(), std=(), input_channels=0,
+        dtype="float32",
+    )  # fmt: skip
+    config.weights = dict(pretrained="", sha256="", train="all", from_scratch=True)
+    config.objective = dict(
+        loss="focal", gamma=2.0, alpha=0.25, label_smoothing=0.0, class_weights=()
+    )
+    config.optimizer = dict(
+        algorithm="adam", learning_rate=3.19e-4, schedule="constant", power=0.9, warmup_steps=0,
+        l2=0.0, l2_layers=(), decoupled_decay=0.0, momentum=0.9, nesterov=False, body_rate=1.0,
+        clip_norm=0.0, average_decay=0.0, constant_epochs=7, decay_epochs=7, decay_factor=0.1,
+        final_fraction=0.0, cycle_epochs=4.0, plateau_patience=3, plateau_threshold=0.0,
+    )  # fmt: skip
+    config.loop = dict(
+        steps=0, epochs=60, log_every_steps=100, validate_every_steps=0, validate_every_epochs=1,
+        save_every_steps=1000, patience=10, nonfinite_limit=10,
+    )  # fmt: skip
+    config.evaluation = dict(
+        batch_size=256, mirror=False, calibrate=True, bootstrap=1000, permutations=1000,
+        by_patient=False,
+    )  # fmt: skip
+    config.published = {
+        "val/accuracy": 0.8110, "val/precision": 0.8098, "val/recall": 0.8110, "val/f1": 0.8077,
+        "test/accuracy": 0.7529, "test/precision": 0.7463, "test/recall": 0.7529,
+        "test/f1": 0.7430,
+    }  # fmt: skip
+    return config
