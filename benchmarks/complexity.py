@@ -55,12 +55,11 @@ The paper does not give the supervised attention's structure at rates 4 and 2; t
 chosen to come near its costs.
 
 The supervised attention's and the CGA U-Net's MACs are counted as the paper does, up to
-the attention map. Averaging the prototypes and writing them back adds{extra}.
-
-Memory is {memory}."""
-PROCESS = """by how much one run enlarges the process at its peak, results included: XLA's own
-figure, which --json has too, leaves out what oneDNN and YNNPACK take"""
-COMPILER = "XLA's temporary memory; what libraries such as cuDNN take is not in it"
+the attention map. Averaging the prototypes and writing them back adds{extra}."""
+PROCESS = """\
+Memory is by how much one run enlarges the process at its peak, results included: XLA's own
+figure, which --json has too, leaves out what oneDNN and YNNPACK take."""
+COMPILER = "Memory is XLA's temporary memory; what libraries such as cuDNN take is not in it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,10 +260,11 @@ def remarks(rows: Sequence[Row]) -> str:
         for row in rows
         if row.macs_whole != row.macs
     ]
-    memory = COMPILER if all(row.forward_peak_bytes is None for row in rows) else PROCESS
-    return REMARKS.format(
-        extra="\n" + ", ".join(extra) if extra else " next to nothing", memory=memory
-    )
+    text = REMARKS.format(extra="\n" + ", ".join(extra) if extra else " next to nothing")
+    if all(row.forward_s is None for row in rows):
+        return text
+    known = any(row.forward_peak_bytes is not None for row in rows)
+    return f"{text}\n\n{PROCESS if known else COMPILER}"
 
 
 def growth(*, timed: bool, rounds: int) -> dict[str, dict[str, list[tuple[int, float]]]]:

@@ -1,7 +1,7 @@
 """Baseline CNN of the four-class paper: 46,596 parameters on 30x30 grey images.
 
-    python -m brainjax.main --config=configs/kaggle4_baseline.py --workdir=runs/baseline \
-        --config.data.root=FOLDER_WITH_TRAINING
+    python -m brainjax.main --config=configs/kaggle4_baseline.py \
+        --workdir=runs/baseline --config.data.root=FOLDER_WITH_TRAINING
 
 Trained to convergence, not stopped where the paper stopped. Without a data set it runs
 on a small made-up one in the same layout.

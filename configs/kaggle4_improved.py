@@ -1,22 +1,35 @@
 """Improved CNN of the four-class paper: wider layers, focal loss and SMOTE on 30x30 grey images.
 
-    python -m brainjax.main --config=configs/kaggle4_improved.py --workdir=runs/improved \
-        --config.data.root=FOLDER_WITH_TRAINING
+    python -m brainjax.main --config=configs/kaggle4_improved.py \
+        --workdir=runs/improved --config.data.root=FOLDER_WITH_TRAINING
 
-Trained to convergence, not stopped where the paper stopped. Without a data set it runs
-on a small made-up one in the same layout.
+The paper's table of layer widths is missing from its text; these were chosen on the validation
+part. ``:ablation`` trains cross-entropy, focal loss, SMOTE and both, five seeds of each. Without
+a data set it runs on a small made-up one in the same layout.
 """
 
 import ml_collections
 
 
-def get_config():
-    """The numbers of the experiment."""
+ABLATION = (
+    ("focal + SMOTE", ()),
+    ("cross-entropy", (("objective.loss", "cross_entropy"), ("smote.ratio", 0.0))),
+    ("focal", (("smote.ratio", 0.0),)),
+    ("cross-entropy + SMOTE", (("objective.loss", "cross_entropy"),)),
+)
+
+
+def get_config(variant="improved"):
+    """The numbers of the experiment, ``improved`` or ``ablation``."""
+    if variant not in ("improved", "ablation"):
+        raise ValueError(f"kaggle4_improved.py:{variant} does not exist; use improved or ablation")
     config = ml_collections.ConfigDict()
     config.task = "classification"
     config.seed = 0
-    config.repeats = 1  # so many runs with seeds seed, seed + 1 and so on
-    config.variants = ()
+    config.repeats = (
+        5 if variant == "ablation" else 1
+    )  # so many runs with seeds seed, seed + 1 and so on
+    config.variants = ABLATION if variant == "ablation" else ()
     config.score = "val/accuracy"  # what decides which weights are the best
     config.data = dict(root="", source="auto", records="", split="auto", texture=False)
     config.made_up = dict(
@@ -65,8 +78,8 @@ def get_config():
         by_patient=False,
     )  # fmt: skip
     config.published = {
-        "val/accuracy": 0.8110, "val/precision": 0.8098, "val/recall": 0.8110, "val/f1": 0.8077,
-        "test/accuracy": 0.7529, "test/precision": 0.7463, "test/recall": 0.7529,
-        "test/f1": 0.7430,
+        "test/accuracy": 0.8871, "test/precision": 0.8859, "test/f1": 0.8860,
+        "test/auroc/glioma": 0.98, "test/auroc/meningioma": 0.96, "test/auroc/notumor": 0.99,
+        "test/auroc/pituitary": 0.99,
     }  # fmt: skip
     return config

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from brainjax.errors import InputError
 from brainjax.training.schedules import SCHEDULES, schedule_factor
 
 ALGORITHMS = ("adam", "amsgrad", "adamw", "sgd")
@@ -38,10 +39,11 @@ class OptimizerOptions:
       l2_layers: patterns such as ``head/hidden_0/kernel`` that the L2 penalty is for;
         empty is every parameter.
       body_rate: factor of the learning rate of everything under ``body``; 0 leaves it
-        as it is.
+        as it is, without decay, and its gradients out of ``clip_norm``.
       constant_epochs: before ``exponential_after`` begins to fall.
       decay_epochs: between the falls of ``step``.
-      decay_factor: of ``step``, ``exponential_after`` and ``plateau``.
+      decay_factor: of ``step``, ``exponential_after`` (Keras' example has exp(-0.1),
+        0.905) and ``plateau``.
       final_fraction: least factor of ``cosine``, ``cyclical`` and ``plateau``.
       cycle_epochs: length of a cycle of ``cyclical``.
       plateau_patience: validations without a better score before ``plateau`` falls.
@@ -70,6 +72,9 @@ class OptimizerOptions:
     plateau_threshold: float = 0.0
 
     def __post_init__(self) -> None:
+        if isinstance(self.l2_layers, str):
+            raise ValueError(f"optimizer.l2_layers {self.l2_layers!r}: expected several, in ()")
+        object.__setattr__(self, "l2_layers", tuple(self.l2_layers))
         if self.algorithm not in ALGORITHMS:
             raise ValueError(f"optimizer.algorithm {self.algorithm!r} is not one of {ALGORITHMS}")
         if self.schedule not in SCHEDULES:
@@ -88,6 +93,13 @@ class OptimizerOptions:
         for name in ("decay_epochs", "cycle_epochs", "plateau_patience"):
             if not getattr(self, name) >= 1:
                 raise ValueError(f"optimizer.{name} {getattr(self, name)}: expected 1 or more")
+        if self.decoupled_decay and self.algorithm != "adamw":
+            raise ValueError(
+                f"optimizer.decoupled_decay {self.decoupled_decay} is for adamw; set l2 for "
+                f"{self.algorithm}"
+            )
+        if self.nesterov and not (self.algorithm == "sgd" and self.momentum):
+            raise ValueError("optimizer.nesterov is for sgd with momentum")
 
 
 def learning_rate_schedule(
@@ -134,26 +146,30 @@ def make_optimizer(
       params: the network's parameters or their shapes, where options tell them apart.
 
     Raises:
-      ValueError: ``l2_layers`` or ``body_rate`` are set without ``params``, or a pattern
-        fits none of them.
+      ValueError: ``l2_layers``, ``body_rate`` or ``decoupled_decay`` are set without
+        ``params``.
+      InputError: a pattern fits none of the parameters.
     """
     apart = options.l2_layers or options.body_rate != 1 or options.decoupled_decay
     if apart and params is None:
         raise ValueError("optimizer: telling layers apart needs the network's parameters")
     parts = []
+    if options.body_rate == 0:
+        parts.append(_scale(_fits(params, ("body/*",), "body_rate"), 0.0))
     if options.clip_norm:
         parts.append(optax.clip_by_global_norm(options.clip_norm))
     if options.l2 and options.l2_layers:
-        parts.append(_add_decay(_fits(params, options.l2_layers), options.l2))
+        parts.append(_add_decay(_fits(params, options.l2_layers, "l2_layers"), options.l2))
     elif options.l2:
         parts.append(optax.add_decayed_weights(options.l2))
     parts.append(_moments(options))
-    if options.algorithm == "adamw" and options.decoupled_decay:
-        parts.append(_add_decay(_fits(params, ("*/kernel",)), options.decoupled_decay))
+    if options.decoupled_decay:
+        kernels = _fits(params, ("*/kernel",), "decoupled_decay")
+        parts.append(_add_decay(kernels, options.decoupled_decay))
     rate = learning_rate_schedule(options, steps=steps, steps_per_epoch=steps_per_epoch)
     parts.append(optax.scale_by_learning_rate(rate))
     if options.body_rate != 1:
-        parts.append(_scale(_fits(params, ("body/*",)), options.body_rate))
+        parts.append(_scale(_fits(params, ("body/*",), "body_rate"), options.body_rate))
     return optax.chain(*parts)
 
 
@@ -169,14 +185,14 @@ Spans = tuple[tuple[float, int], ...]
 """A value and for how many entries of the flat vector it holds, one after the other."""
 
 
-def _fits(params: Any, patterns: tuple[str, ...]) -> Spans:
-    """1 where a parameter's name fits a pattern, 0 elsewhere."""
+def _fits(params: Any, patterns: tuple[str, ...], option: str) -> Spans:
+    """1 where a parameter's name fits a pattern, 0 elsewhere; ``option`` is for the error."""
     leaves = jax.tree_util.tree_flatten_with_path(params)[0]
     names = ["/".join(str(key.key) for key in path) for path, _ in leaves]
     for pattern in patterns:
         if not fnmatch.filter(names, pattern):
-            raise ValueError(
-                f"optimizer.l2_layers {pattern!r} fits no parameter; there are {', '.join(names)}"
+            raise InputError(
+                f"optimizer.{option}: {pattern!r} fits no parameter; there are {', '.join(names)}"
             )
     fitting = [any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns) for name in names]
     pairs = zip(fitting, (math.prod(leaf.shape) for _, leaf in leaves), strict=True)

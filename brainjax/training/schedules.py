@@ -55,6 +55,7 @@ def schedule_factor(
       cycle_epochs: of ``cyclical``.
     """
     epochs = max(1, -(-steps // steps_per_epoch))
+    cycle = max(1, round(steps_per_epoch * cycle_epochs))
 
     def polynomial(step: jax.Array) -> jax.Array:
         return (1.0 - jnp.minimum(step // steps_per_epoch, epochs) / epochs) ** power
@@ -71,7 +72,7 @@ def schedule_factor(
         return final_fraction + (1.0 - final_fraction) * 0.5 * (1.0 + jnp.cos(math.pi * done))
 
     def cyclical(step: jax.Array) -> jax.Array:
-        place = (step / (steps_per_epoch * cycle_epochs)) % 1.0
+        place = step % cycle / cycle
         return final_fraction + (1.0 - final_fraction) * (1.0 - jnp.abs(2.0 * place - 1.0))
 
     factors: dict[str, Factor] = {

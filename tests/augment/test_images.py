@@ -249,20 +249,18 @@ def test_cutout_zeroes_one_box_in_a_share_of_the_examples() -> None:
     assert share.max() <= 0.5 * 0.5 + 0.1
 
 
-@pytest.mark.parametrize("outside", ["zero", "edge"])
-def test_values_stay_finite_and_within_0_and_1(outside: str) -> None:
-    options = dataclasses.replace(ALL, outside=outside)  # type: ignore[arg-type]
-    for image in (make_batch(16)[0], jnp.zeros((16, 8, 10, 1)), jnp.ones((16, 8, 10, 1))):
-        changed, targets = compiled(KEY, image, make_batch(16)[1], options)
-        assert changed.dtype == jnp.float32
-        assert np.isfinite(changed).all()
-        assert float(changed.min()) >= 0
-        assert float(changed.max()) <= 1 + 1e-6
-        np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
+def test_values_stay_finite_and_within_0_and_1() -> None:
+    for image in (make_batch()[0], jnp.zeros((6, 8, 10, 1)), jnp.ones((6, 8, 10, 1))):
+        for seed in range(4):
+            changed, targets = compiled(jax.random.key(seed), image, make_batch()[1], ALL)
+            assert changed.dtype == jnp.float32
+            assert np.isfinite(changed).all()
+            assert float(changed.min()) >= 0
+            assert float(changed.max()) <= 1 + 1e-6
+            np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [GEOMETRY, GREY_VALUES, MIXING, ALL])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("options", "channels"), [(ALL, 1), (GEOMETRY, 3)])
 def test_compiled_equals_eager(options: ImageAugmentOptions, channels: int) -> None:
     image, labels = make_batch(channels=channels)
     eager, fast = augment_images(KEY, image, labels, options), compiled(KEY, image, labels, options)
@@ -273,11 +271,11 @@ def test_compiled_equals_eager(options: ImageAugmentOptions, channels: int) -> N
 
 def test_the_key_decides_and_examples_differ() -> None:
     image, labels = make_batch(1)
-    image, labels = jnp.repeat(image, 4, axis=0), jnp.repeat(labels, 4)
+    image, labels = jnp.repeat(image, 6, axis=0), jnp.repeat(labels, 6)
     first, again = (compiled(KEY, image, labels, ALL)[0] for _ in range(2))
     other = compiled(jax.random.key(1), image, labels, ALL)[0]
     np.testing.assert_array_equal(first, again)
-    assert len({np.asarray(each).tobytes() for each in (*first, *other)}) == 8
+    assert len({np.asarray(each).tobytes() for each in (*first, *other)}) == 12
 
 
 @pytest.mark.parametrize("options", [GEOMETRY, GREY_VALUES])
@@ -324,15 +322,16 @@ def test_only_a_share_of_the_examples_is_mixed() -> None:
     assert float((targets.max(1) == 1).mean()) == pytest.approx(0.75, abs=0.06)
 
 
-def test_bytes_and_half_precision_become_float32() -> None:
+@pytest.mark.parametrize("options", [ImageAugmentOptions(), ImageAugmentOptions(shift=0.1)])
+def test_half_precision_becomes_float32(options: ImageAugmentOptions) -> None:
     image, labels = make_batch()
-    for dtype in (jnp.float16, jnp.bfloat16):
-        assert compiled(KEY, image.astype(dtype), labels, ALL)[0].dtype == jnp.float32
+    assert compiled(KEY, image.astype(jnp.float16), labels, options)[0].dtype == jnp.float32
 
 
 def test_is_compiled_once() -> None:
     image, labels = make_batch(2)
-    step = jax.jit(lambda key, image, labels: augment_images(key, image, labels, GEOMETRY))
+    options = ImageAugmentOptions(shift=0.1)
+    step = jax.jit(lambda key, image, labels: augment_images(key, image, labels, options))
     for seed in range(3):
         step(jax.random.key(seed), image, labels)
     assert step._cache_size() == 1

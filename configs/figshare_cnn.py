@@ -1,0 +1,74 @@
+"""Six-convolution CNN on the figshare set, three classes (paper 2).
+
+    python -m brainjax.main --config=configs/figshare_cnn.py \
+        --workdir=runs/figshare_cnn --config.data.root=FOLDER
+
+FOLDER holds the .mat files (patients are kept apart), or class folders with folds.csv
+(its last fold tests). The paper's own split is --config.data.split=slice, which trains
+a second network with patients apart and shows both. The width of the dense layer is not
+stated in the paper.
+"""
+
+import ml_collections
+
+
+def get_config():
+    """The numbers of the experiment."""
+    config = ml_collections.ConfigDict()
+    config.task = "classification"
+    config.seed = 0
+    config.repeats = 1  # so many runs with seeds seed, seed + 1 and so on
+    config.variants = ()
+    config.score = "val/accuracy"  # what decides which weights are the best
+    config.data = dict(root="", source="auto", records="", split="auto", texture=False)
+    config.made_up = dict(
+        layout="figshare", slices_per_class=36, patients=0, slices_per_series=0, seed=0,
+        image_size=(64, 64), epochs=6,
+    )  # fmt: skip
+    config.series = dict(
+        modalities=("FLAIR", "T1wCE", "T2w"), channels="stacked", slices_per_series=16,
+        excluded_cases=(),
+    )  # fmt: skip
+    config.images = dict(image_size=(512, 512), channels=3, fit="stretch", crop_to_head=False)
+    config.split = dict(
+        validation_fraction=0.15, test_fraction=0.063, test_fold=0, validation_fold=0,
+        duplicates="together", near_duplicates=True, seed=0,
+    )  # fmt: skip
+    config.batches = dict(batch_size=32, threads=1, prefetch_batches=8)
+    config.smote = dict(ratio=0.0, classes=(), neighbours=5)
+    config.augment = dict(
+        flip_left_right=0.0, flip_up_down=0.0, rotation_degrees=0.0, shift=0.0,
+        zoom=(1.0, 1.0), stretch=(1.0, 1.0), shear_degrees=0.0, outside="zero",
+        contrast=(1.0, 1.0), brightness=0.0, gamma=(1.0, 1.0), blur=(0.0, 0.0), noise_sd=0.0,
+        cutout_probability=0.0, cutout_size=(0.1, 0.3), mixup_alpha=0.0, cutmix_alpha=0.0,
+        mix_probability=1.0,
+    )  # fmt: skip
+    config.model = dict(
+        name="cnn", widths=(64, 256, 512, 1024, 1024, 1024), kernel_size=3, padding="same",
+        pool=2, hidden=(128,), dropout=0.1, batch_norm=False, mean=(), std=(), input_channels=0,
+        dtype="float32",
+    )  # fmt: skip
+    config.weights = dict(pretrained="", sha256="", train="all", from_scratch=True)
+    config.objective = dict(
+        loss="cross_entropy", gamma=2.0, alpha=0.25, label_smoothing=0.0, class_weights=()
+    )
+    config.optimizer = dict(
+        algorithm="adam", learning_rate=1e-3, schedule="constant", power=0.9, warmup_steps=0,
+        l2=0.002, l2_layers=("head/hidden_0/kernel",),
+        decoupled_decay=0.0, momentum=0.9, nesterov=False, body_rate=1.0,
+        clip_norm=0.0, average_decay=0.0, constant_epochs=7, decay_epochs=7, decay_factor=0.1,
+        final_fraction=0.0, cycle_epochs=4.0, plateau_patience=3, plateau_threshold=0.0,
+    )  # fmt: skip
+    config.loop = dict(
+        steps=0, epochs=20, log_every_steps=100, validate_every_steps=0, validate_every_epochs=1,
+        save_every_steps=1000, patience=0, nonfinite_limit=10,
+    )  # fmt: skip
+    config.evaluation = dict(
+        batch_size=32, mirror=False, calibrate=True, bootstrap=1000, permutations=1000,
+        by_patient=False,
+    )  # fmt: skip
+    config.published = {
+        "train/accuracy": 0.98, "val/accuracy": 0.93, "test/accuracy": 0.92,
+        "test/f1/glioma": 0.93, "test/f1/meningioma": 0.86, "test/f1/pituitary": 1.0,
+    }  # fmt: skip
+    return config

@@ -1,0 +1,69 @@
+"""ResNet-50 with frozen ImageNet weights, four classes (paper 4 tried it, without figures).
+
+    python -m brainjax.main --config=configs/kaggle4_resnet50.py \
+        --workdir=runs/kaggle4_resnet50 --config.data.root=FOLDER
+
+FOLDER holds Training and, where present, Testing. The paper gives no image size; it is that
+of its second VGG-16.
+"""
+
+import ml_collections
+
+
+def get_config():
+    """The numbers of the experiment."""
+    config = ml_collections.ConfigDict()
+    config.task = "classification"
+    config.seed = 0
+    config.repeats = 1  # so many runs with seeds seed, seed + 1 and so on
+    config.variants = ()
+    config.score = "val/accuracy"  # what decides which weights are the best
+    config.data = dict(root="", source="auto", records="", split="auto", texture=False)
+    config.made_up = dict(
+        layout="image_folder", slices_per_class=24, patients=0, slices_per_series=0, seed=0,
+        image_size=(64, 64), epochs=3,
+    )  # fmt: skip
+    config.series = dict(
+        modalities=("FLAIR", "T1wCE", "T2w"), channels="stacked", slices_per_series=16,
+        excluded_cases=(),
+    )  # fmt: skip
+    config.images = dict(image_size=(128, 128), channels=3, fit="stretch", crop_to_head=False)
+    config.split = dict(
+        validation_fraction=0.15, test_fraction=0.15, test_fold=0, validation_fold=0,
+        duplicates="together", near_duplicates=True, seed=0,
+    )  # fmt: skip
+    config.batches = dict(batch_size=32, threads=1, prefetch_batches=8)
+    config.smote = dict(ratio=0.0, classes=(), neighbours=5)
+    config.augment = dict(
+        flip_left_right=0.0, flip_up_down=0.0, rotation_degrees=0.0, shift=0.0,
+        zoom=(1.0, 1.0), stretch=(1.0, 1.0), shear_degrees=0.0, outside="zero",
+        contrast=(1.0, 1.0), brightness=0.0, gamma=(1.0, 1.0), blur=(0.0, 0.0), noise_sd=0.0,
+        cutout_probability=0.0, cutout_size=(0.1, 0.3), mixup_alpha=0.0, cutmix_alpha=0.0,
+        mix_probability=1.0,
+    )  # fmt: skip
+    config.model = dict(
+        name="resnet", depth=50, stride_on="3x3", hidden=(32,), dropout=0.0,
+        mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), input_channels=3, dtype="float32",
+    )  # fmt: skip
+    config.weights = dict(
+        pretrained="torchvision/resnet50", sha256="", train="head", from_scratch=False
+    )
+    config.objective = dict(
+        loss="cross_entropy", gamma=2.0, alpha=0.25, label_smoothing=0.0, class_weights=()
+    )
+    config.optimizer = dict(
+        algorithm="adam", learning_rate=1e-3, schedule="constant", power=0.9, warmup_steps=0,
+        l2=0.0, l2_layers=(), decoupled_decay=0.0, momentum=0.9, nesterov=False, body_rate=1.0,
+        clip_norm=0.0, average_decay=0.0, constant_epochs=7, decay_epochs=7, decay_factor=0.1,
+        final_fraction=0.0, cycle_epochs=4.0, plateau_patience=3, plateau_threshold=0.0,
+    )  # fmt: skip
+    config.loop = dict(
+        steps=0, epochs=50, log_every_steps=100, validate_every_steps=0, validate_every_epochs=1,
+        save_every_steps=1000, patience=5, nonfinite_limit=10,
+    )  # fmt: skip
+    config.evaluation = dict(
+        batch_size=64, mirror=False, calibrate=True, bootstrap=1000, permutations=1000,
+        by_patient=False,
+    )  # fmt: skip
+    config.published = {}
+    return config

@@ -1,0 +1,71 @@
+"""ResNet-18 for MGMT promoter methylation (RSNA-MICCAI 2021; paper 1).
+
+    python -m brainjax.main --config=configs/mgmt_resnet18.py \
+        --workdir=runs/mgmt_resnet18 --config.data.root=FOLDER
+
+FOLDER holds train/<id>/<modality>/Image-<n>.dcm and train_labels.csv, or the paper's own
+TRAIN/VAL/TEST/<class> images (then with --config.series.channels=single). Patients are kept
+apart unless --config.data.split=slice. Learning rate, batch and image size are not stated
+in the paper.
+"""
+
+import ml_collections
+
+
+def get_config():
+    """The numbers of the experiment."""
+    config = ml_collections.ConfigDict()
+    config.task = "classification"
+    config.seed = 0
+    config.repeats = 1  # so many runs with seeds seed, seed + 1 and so on
+    config.variants = ()
+    config.score = "val/accuracy"  # what decides which weights are the best
+    config.data = dict(root="", source="auto", records="", split="auto", texture=False)
+    config.made_up = dict(
+        layout="rsna", slices_per_class=0, patients=16, slices_per_series=12, seed=0,
+        image_size=(64, 64), epochs=4,
+    )  # fmt: skip
+    config.series = dict(
+        modalities=("FLAIR", "T1wCE", "T2w"), channels="stacked", slices_per_series=16,
+        excluded_cases=("00109", "00123", "00709"),
+    )  # fmt: skip
+    config.images = dict(image_size=(224, 224), channels=3, fit="stretch", crop_to_head=False)
+    config.split = dict(
+        validation_fraction=0.15, test_fraction=0.15, test_fold=0, validation_fold=0,
+        duplicates="together", near_duplicates=True, seed=0,
+    )  # fmt: skip
+    config.batches = dict(batch_size=32, threads=1, prefetch_batches=8)
+    config.smote = dict(ratio=0.0, classes=(), neighbours=5)
+    config.augment = dict(
+        flip_left_right=0.5, flip_up_down=0.0, rotation_degrees=0.0, shift=0.0,
+        zoom=(1.0, 1.0), stretch=(1.0, 1.0), shear_degrees=0.0, outside="zero",
+        contrast=(1.0, 1.0), brightness=0.0, gamma=(1.0, 1.0), blur=(0.0, 0.0), noise_sd=0.0,
+        cutout_probability=0.0, cutout_size=(0.1, 0.3), mixup_alpha=0.0, cutmix_alpha=0.0,
+        mix_probability=1.0,
+    )  # fmt: skip
+    config.model = dict(
+        name="resnet", depth=18, stride_on="3x3", hidden=(), dropout=0.0,
+        mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), input_channels=3, dtype="float32",
+    )  # fmt: skip
+    config.weights = dict(
+        pretrained="torchvision/resnet18", sha256="", train="all", from_scratch=False
+    )
+    config.objective = dict(
+        loss="cross_entropy", gamma=2.0, alpha=0.25, label_smoothing=0.0, class_weights=()
+    )
+    config.optimizer = dict(
+        algorithm="sgd", learning_rate=1e-3, schedule="step", power=0.9, warmup_steps=0,
+        l2=0.0, l2_layers=(), decoupled_decay=0.0, momentum=0.9, nesterov=False, body_rate=1.0,
+        clip_norm=0.0, average_decay=0.0, constant_epochs=7, decay_epochs=7, decay_factor=0.1,
+        final_fraction=0.0, cycle_epochs=4.0, plateau_patience=3, plateau_threshold=0.0,
+    )  # fmt: skip
+    config.loop = dict(
+        steps=0, epochs=30, log_every_steps=100, validate_every_steps=0, validate_every_epochs=1,
+        save_every_steps=1000, patience=0, nonfinite_limit=10,
+    )  # fmt: skip
+    config.evaluation = dict(
+        batch_size=64, mirror=False, calibrate=True, bootstrap=1000, permutations=1000,
+        by_patient=True,
+    )  # fmt: skip
+    config.published = {"val/accuracy": 0.9087}  # slices of one patient on both sides
+    return config
