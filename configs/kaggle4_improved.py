@@ -10,7 +10,6 @@ a data set it runs on a small made-up one in the same layout.
 
 import ml_collections
 
-
 ABLATION = (
     ("focal + SMOTE", ()),
     ("cross-entropy", (("objective.loss", "cross_entropy"), ("smote.ratio", 0.0))),
