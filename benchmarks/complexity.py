@@ -57,8 +57,8 @@ chosen to come near its costs.
 The supervised attention's and the CGA U-Net's MACs are counted as the paper does, up to
 the attention map. Averaging the prototypes and writing them back adds{extra}."""
 PROCESS = """\
-Memory is by how much one run enlarges the process at its peak, results included: XLA's own
-figure, which --json has too, leaves out what oneDNN and YNNPACK take."""
+Memory is the larger of XLA's temporary memory, which leaves out what oneDNN and YNNPACK
+take, and of the process's growth in one run, which leaves out what it already had."""
 COMPILER = "Memory is XLA's temporary memory; what libraries such as cuDNN take is not in it."
 
 
@@ -161,35 +161,36 @@ def _run(function: Callable[..., Any], arguments: Sequence[Any], rounds: int) ->
     """Median seconds after one run to warm up, and the peaks of memory in bytes."""
     compiled = jax.jit(function).lower(*arguments).compile()
 
-    def call() -> None:
-        jax.block_until_ready(compiled(*arguments))
-
-    peak = _peak_growth(call)
-    seconds = []
-    for _ in range(rounds):
+    def call() -> float:
         start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
+        jax.block_until_ready(compiled(*arguments))
+        return time.perf_counter() - start
+
+    seconds, growths = zip(*(_with_growth(call) for _ in range(rounds + 1)), strict=True)
     return {
-        "s": statistics.median(seconds),
+        "s": statistics.median(seconds[1:]),
         "temporary_bytes": costs_of(compiled).temporary_bytes,
-        "peak_bytes": peak,
+        "peak_bytes": None if None in growths else max(growths),
     }
 
 
-def _peak_growth(call: Callable[[], None]) -> int | None:
-    """Bytes by which a call enlarges the process at its peak; None where Linux does not tell."""
+def _with_growth(call: Callable[[], float]) -> tuple[float, int | None]:
+    """A call's seconds, and by how many bytes it enlarged the process at its peak.
+
+    None where Linux does not tell, or where arrays are not in the process's memory.
+    """
     status = Path("/proc/self/status")
+    if jax.default_backend() != "cpu" or not status.exists():
+        return call(), None
     try:
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
-        before = _kilobytes(status.read_text(encoding="ascii"), "VmRSS")
-        call()
-        peak = _kilobytes(status.read_text(encoding="ascii"), "VmHWM")
-    except (OSError, AttributeError, KeyError):
-        call()
-        return None
-    return 1024 * max(0, peak - before) if jax.default_backend() == "cpu" else None
+    except (OSError, AttributeError):
+        return call(), None
+    before = _kilobytes(status.read_text(encoding="ascii"), "VmRSS")
+    seconds = call()
+    peak = _kilobytes(status.read_text(encoding="ascii"), "VmHWM")
+    return seconds, 1024 * max(0, peak - before)
 
 
 def _kilobytes(status: str, name: str) -> int:
@@ -244,9 +245,9 @@ def table(rows: Sequence[Row], *, markdown: bool) -> str:
 
 
 def _memory(row: Row, what: str) -> int | None:
-    """The process's growth where it is known, else what XLA says."""
-    peak = getattr(row, f"{what}_peak_bytes")
-    return getattr(row, f"{what}_temporary_bytes") if peak is None else peak
+    """The larger of what XLA says and by how much the process grew."""
+    known = [getattr(row, f"{what}_{name}_bytes") for name in ("temporary", "peak")]
+    return max((number for number in known if number is not None), default=None)
 
 
 def _cell(value: float | None, scale: float, form: str) -> str:
