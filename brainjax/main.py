@@ -65,7 +65,8 @@ def run() -> None:
     """Entry point: a user's mistake ends in one line and exit code 2."""
     logging.set_verbosity(logging.ERROR)
     try:
-        app.run(main, argv=_with_config_found(sys.argv), flags_parser=_parse_flags)
+        sys.argv = _with_config_found(sys.argv)  # where ml_collections looks for --config
+        app.run(main, argv=sys.argv, flags_parser=_parse_flags)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.stdout.flush()
@@ -104,7 +105,17 @@ def _with_config_found(arguments: Sequence[str]) -> list[str]:
             word = _find_config(word)
         found.append(word)
         previous = word
-    return found
+    return _config_first(found)
+
+
+def _config_first(words: list[str]) -> list[str]:
+    """Puts ``--config`` before ``--config.x``, which the flags library asks for."""
+    for place, word in enumerate(words):
+        name, equals, _ = word.partition("=")
+        if name.startswith("-") and name.lstrip("-") == "config":
+            taken = words[place : place + 1 if equals else place + 2]
+            return [words[0], *taken, *words[1:place], *words[place + len(taken) :]]
+    return words
 
 
 def _find_config(value: str) -> str:

@@ -22,8 +22,8 @@ def get_config():
     config.score = "val/accuracy"  # what decides which weights are the best
     config.data = dict(root="", source="auto", records="", split="auto", texture=False)
     config.made_up = dict(
-        layout="figshare", slices_per_class=36, patients=0, slices_per_series=0, seed=0,
-        image_size=(64, 64), epochs=6,
+        layout="figshare", slices_per_class=24, patients=0, slices_per_series=0, seed=0,
+        image_size=(64, 64), epochs=3,
     )  # fmt: skip
     config.series = dict(
         modalities=("FLAIR", "T1wCE", "T2w"), channels="stacked", slices_per_series=16,

@@ -41,7 +41,12 @@ SOLE_IMPORTERS = {
     "nibabel": {"scans/nifti.py"},
     "pydicom": {"scans/dicom.py", "scans/dicom_header.py"},
     "h5py": {"scans/figshare_mat.py"},
-    "PIL": {"scans/image_file.py", "records/fit_image.py", "report/sample_figures.py"},
+    "PIL": {
+        "scans/image_file.py",
+        "records/fit_image.py",
+        "records/picture_hashes.py",
+        "report/sample_figures.py",
+    },
     "imblearn": {"batches/oversampling.py"},
     "orbax": {"training/checkpoint.py"},
     "tensorboardX": {"training/logs.py"},

@@ -26,6 +26,58 @@ def test_every_configuration_builds(variant: str) -> None:
     assert parameters == {"demo": 1_201_800, "paper": 5_327_720, "released": 4_768_616}[variant]
 
 
+CLASSIFIERS = {
+    "mgmt_resnet18": (2, 11_177_538),  # ResNet-18 without ImageNet's 1000 classes
+    "figshare_cnn": (3, 33_314_819),
+    "figshare_vgg16": (3, 17_926_467),
+    "kaggle4_baseline": (4, 46_596),  # the paper's
+    "kaggle4_improved": (4, 960_772),
+    "kaggle4_improved:ablation": (4, 960_772),
+    "kaggle4_vgg16:model1": (4, 14_731_236),  # VGG-16's 14,714,688 and the head's
+    "kaggle4_vgg16:model2": (4, 14_976_996),
+    "kaggle4_vgg16:model2_texture": (4, 14_976_996 + 12 * 32),
+    "kaggle4_resnet50": (4, 23_573_732),
+    "kaggle4_densenet121": (4, 6_986_788),
+}
+
+
+def classifier_config(name: str, *, root: str = "somewhere"):
+    """A configuration as with a data set of the user's, or without where ``root`` is empty."""
+    file, _, variant = name.partition(":")
+    get_config = runpy.run_path(str(CONFIGS / f"{file}.py"))["get_config"]
+    found = get_config(variant) if variant else get_config()
+    found.data.root = root
+    return found
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_every_classifier_builds(name: str) -> None:
+    classes, expected = CLASSIFIERS[name]
+    built = experiment.build(classifier_config(name))
+    variables = built.abstract_variables(built.make_model(classes))
+    assert sum(leaf.size for leaf in _leaves(variables["params"])) == expected
+    built.make_optimizer(10, model=built.make_model(classes), pretrained=True)
+    assert experiment.build(json.loads(json.dumps(built.config))) == built
+
+
+def test_every_configuration_file_is_covered() -> None:
+    covered = {name.partition(":")[0] for name in CLASSIFIERS} | {"cga", "kaggle4_best"}
+    assert covered == {path.stem for path in CONFIGS.glob("[!_]*.py")}
+
+
+@pytest.mark.parametrize("name", [*CLASSIFIERS, "kaggle4_best"])
+def test_without_data_the_made_up_set_s_size_and_epochs_count(name: str) -> None:
+    built = experiment.build(classifier_config(name, root=""))
+    assert built.images.image_size == tuple(built.made_up.image_size)
+    assert built.loop.epochs == built.made_up.epochs
+
+
+def test_random_bodies_are_trained_whatever_is_asked_of_pretrained_ones() -> None:
+    built = experiment.build(classifier_config("kaggle4_resnet50"))
+    assert built.make_model(4, pretrained=True).freeze_body
+    assert not built.make_model(4).freeze_body
+
+
 def test_a_checkpoint_s_json_builds_the_same_experiment() -> None:
     built = experiment.build(config("paper"))
     again = experiment.build(json.loads(json.dumps(built.config)))

@@ -17,7 +17,7 @@ from brainjax.batches import evaluation_batches
 from brainjax.errors import InputError
 from brainjax.evaluation import apply_temperature
 from brainjax.experiment import ClassificationExperiment
-from brainjax.files import read_json
+from brainjax.files import read_json, write_json
 from brainjax.jobs.predictor import find_checkpoint, overridden
 from brainjax.training import Checkpoints, classify_step
 
@@ -130,11 +130,19 @@ def load_classifier(
     found = [_read(path, overrides or {}) for path in paths]
     first = found[0]
     for path, other in zip(paths[1:], found[1:], strict=True):
-        if other.class_names != first.class_names or other.experiment.images != (
-            first.experiment.images
-        ):
+        differing = [
+            what
+            for what, of in {
+                "classes": lambda one: one.class_names,
+                "images": lambda one: one.experiment.images,
+                "network": lambda one: one.experiment.config["model"],
+                "texture": lambda one: one.experiment.data.texture,
+            }.items()
+            if of(other) != of(first)
+        ]
+        if differing:
             raise InputError(
-                f"{path}: classes or image size differ from those of {paths[0]}; "
+                f"{path}: {' and '.join(differing)} differ from those of {paths[0]}; "
                 "only classifiers of one kind can be averaged"
             )
     return dataclasses.replace(
@@ -159,14 +167,40 @@ def _read(path: Path, overrides: Mapping[str, Any]) -> TrainedClassifier:
             raise InputError(f"{path}: holds a segmentation network, expected a classifier")
         model = built.make_model(len(run["class_names"]))
         variables = checkpoints.restore_model(step, built.abstract_state(model))
-    calibration = folder.parent / CALIBRATION
-    temperature = read_json(calibration)["temperature"] if calibration.is_file() else 1.0
     return TrainedClassifier(
         experiment=built,
         classify=compiled_classify(model, mirror=built.evaluation.mirror),
         variables=(variables,),
         class_names=tuple(run["class_names"]),
         steps=(step,),
-        temperature=float(temperature),
+        temperature=_read_temperature(folder.parent, step, mirror=built.evaluation.mirror),
         training_patients=frozenset(run["training_patients"]),
     )
+
+
+def write_temperature(workdir: Path, trained: TrainedClassifier, temperature: float) -> None:
+    """Keeps the temperature beside the checkpoint and the kind of prediction that it is for."""
+    write_json(
+        workdir / CALIBRATION,
+        {
+            "temperature": temperature,
+            "step": trained.steps[0],
+            "mirror": trained.experiment.evaluation.mirror,
+        },
+    )
+
+
+def _read_temperature(workdir: Path, step: int, *, mirror: bool) -> float:
+    """The temperature that belongs to this checkpoint and kind of prediction, else 1."""
+    path = workdir / CALIBRATION
+    if not path.is_file():
+        return 1.0
+    found = read_json(path)
+    if (found["step"], found.get("mirror", False)) == (step, mirror):
+        return float(found["temperature"])
+    print(
+        f"note: {path} is for another checkpoint or evaluation.mirror than step "
+        f"{step} with mirror={mirror}: these probabilities are not calibrated",
+        flush=True,
+    )
+    return 1.0

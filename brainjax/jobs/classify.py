@@ -16,6 +16,7 @@ from brainjax.jobs.classifier import TrainedClassifier, load_classifier
 from brainjax.jobs.predict import check_writable
 from brainjax.records import fit_image, texture_features
 from brainjax.scans import SliceFile, find_slices_to_predict, read_slice
+from brainjax.training import ProgressPrinter
 
 TABLE = "predictions.csv"
 DETAILS = "predictions.json"
@@ -36,12 +37,8 @@ def classify(
       The exit code: 0, or 1 when an image failed.
 
     Raises:
-      InputError: no input, no usable checkpoint, or every image failed.
+      InputError: no usable checkpoint, or every image failed.
     """
-    if not inputs:
-        raise InputError(
-            "predict needs --input=PATH: an image, a folder of images, a DICOM series or a .mat"
-        )
     trained = load_classifier(checkpoints, overrides=overrides)
     found = find_slices_to_predict(inputs, options=trained.experiment.series)
     check_writable(output)
@@ -49,11 +46,9 @@ def classify(
                      zip(checkpoints, trained.steps, strict=True))  # fmt: skip
     number = len(found.slices)
     print(f"{number} image{'s' * (number != 1)} with {told}", flush=True)
-    files, images, failures = _read(trained, found.slices)
+    files, probabilities, failures = _classify(trained, found.slices)
     if not files:
         raise failures[0]
-    texture = texture_features(images) if trained.experiment.data.texture else None
-    probabilities = trained.probabilities(images, range(len(images)), texture)
     _write(output, trained, files, probabilities)
     _tell(trained, files, probabilities)
     print(f"written: {output / TABLE}, {output / DETAILS}", flush=True)
@@ -62,20 +57,31 @@ def classify(
     return 1 if failures else 0
 
 
-def _read(
+def _classify(
     trained: TrainedClassifier, slices: Sequence[SliceFile]
 ) -> tuple[list[SliceFile], np.ndarray, list[InputError]]:
-    options = trained.experiment.images
-    files, images, failures = [], [], []
-    for file in slices:
-        try:
-            images.append(fit_image(read_slice(file).image, options))
-            files.append(file)
-        except InputError as error:
-            failures.append(error)
-            print(f"failed: {error}", flush=True)
-    shape = (0, *options.image_size, options.channels)
-    return files, np.stack(images) if images else np.zeros(shape, np.uint8), failures
+    """Probabilities [n, K] of the images that can be read, a batch in memory at a time."""
+    size = trained.experiment.evaluation.batch_size
+    files: list[SliceFile] = []
+    rows: list[np.ndarray] = []
+    failures: list[InputError] = []
+    progress = ProgressPrinter("classified", unit="images")
+    for start in range(0, len(slices), size):
+        some = slices[start : start + size]
+        images = []
+        for file in some:
+            try:
+                images.append(fit_image(read_slice(file).image, trained.experiment.images))
+                files.append(file)
+            except InputError as error:
+                failures.append(error)
+                print(f"failed: {error}", flush=True)
+        if images:
+            stack = np.stack(images)
+            texture = texture_features(stack) if trained.experiment.data.texture else None
+            rows.append(trained.probabilities(stack, range(len(stack)), texture))
+        progress(min(start + size, len(slices)), len(slices))
+    return files, np.concatenate(rows) if rows else np.zeros((0, 0)), failures
 
 
 def _write(

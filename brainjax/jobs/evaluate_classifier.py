@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,26 +13,19 @@ import numpy as np
 
 from brainjax.errors import InputError
 from brainjax.evaluation import (
-    ClassificationScores,
-    aggregate_by_patient,
-    apply_temperature,
-    bootstrap_intervals,
     classification_curves,
     classification_markdown,
-    expected_calibration_error,
     fit_temperature,
-    interval_numbers,
-    permutation_p_value,
-    score_classification,
     write_prediction_table,
 )
 from brainjax.experiment import ClassificationExperiment
 from brainjax.files import write_json, write_text
-from brainjax.jobs.classifier import CALIBRATION, TrainedClassifier, load_classifier
+from brainjax.jobs.classifier import TrainedClassifier, load_classifier, write_temperature
 from brainjax.jobs.evaluate import numbers_of_training
 from brainjax.jobs.fit import latest_run
 from brainjax.jobs.predictor import versions
 from brainjax.jobs.saved_run import check_configuration
+from brainjax.jobs.score_slices import ScoredSlices, score_slices
 from brainjax.jobs.slices import SliceData, check_slice_data, find_slice_data
 from brainjax.report import (
     ClassificationReport,
@@ -48,53 +40,54 @@ SAMPLES_PER_CLASS = 5
 PICTURES = 12
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ScoredSlices:
-    """One part of the data with what the classifier says about it.
-
-    Attributes:
-      name: ``val`` or ``test``.
-      numbers_of_images: in ``SliceData.images``.
-      labels: int [n].
-      probabilities: calibrated [n, K].
-      uncalibrated: [n, K].
-      scores: of the calibrated ones.
-      intervals: bootstrap limits by metric.
-      numbers: for ``summary.json``.
-    """
-
-    name: str
-    numbers_of_images: tuple[int, ...]
-    labels: np.ndarray
-    probabilities: np.ndarray
-    uncalibrated: np.ndarray
-    scores: ClassificationScores
-    intervals: dict[str, tuple[float, float]]
-    numbers: dict[str, float]
-
-
 def evaluate_classifier(
-    built: ClassificationExperiment, workdir: Path, *, checkpoints: Sequence[Path] = ()
+    built: ClassificationExperiment,
+    workdir: Path,
+    *,
+    checkpoints: Sequence[Path] = (),
+    home: Path | None = None,
 ) -> None:
     """Scores the validation and test parts again and writes the report.
+
+    Args:
+      built: the experiment; its ``evaluation`` section counts, whatever the run's was.
+      workdir: the run, and where the report goes.
+      checkpoints: others to score instead, their probabilities averaged.
+      home: folder of made-up images and of records; ``workdir`` when None.
 
     Raises:
       InputError: no checkpoint, or images that cannot be used.
     """
-    found = latest_run(workdir)
-    if found is not None and not checkpoints:
-        check_configuration(built, found, workdir)
-    trained = load_classifier(list(checkpoints) or [workdir])
-    data = find_slice_data(built, workdir)
-    if found is not None and not checkpoints:
-        check_slice_data(data, found, workdir)
+    own = latest_run(workdir) if not checkpoints else None
+    if own is not None:
+        check_configuration(built, own, workdir)
+    trained = load_evaluated(built, list(checkpoints) or [workdir])
+    if trained.experiment.images != built.images or (
+        trained.experiment.data.texture != built.data.texture
+    ):
+        raise InputError(
+            f"{checkpoints[0]}: trained on images of {trained.experiment.images}, the "
+            f"configuration has {built.images}; give the configuration that it was trained with"
+        )
+    data = find_slice_data(built, home or workdir)
+    if own is not None:
+        check_slice_data(data, own, workdir)
     if trained.class_names != data.class_names:
         raise InputError(
             f"the classifier tells apart {', '.join(trained.class_names)}; "
             f"the images are of {', '.join(data.class_names)}"
         )
+    numbers = {} if checkpoints else numbers_of_training(workdir)
     finish_classifier(
-        trained, workdir, built=built, data=data, numbers=numbers_of_training(workdir)
+        trained, workdir, built=built, data=data, numbers=numbers, own=own is not None
+    )
+
+
+def load_evaluated(built: ClassificationExperiment, paths: Sequence[Path]) -> TrainedClassifier:
+    """Reads checkpoints that predict as this experiment's ``evaluation`` section says."""
+    settings = built.config["evaluation"].items()
+    return load_classifier(
+        paths, overrides={f"evaluation.{name}": value for name, value in settings}
     )
 
 
@@ -105,11 +98,17 @@ def finish_classifier(
     built: ClassificationExperiment,
     data: SliceData,
     numbers: dict[str, float],
-) -> dict[str, float]:
+    own: bool = True,
+) -> None:
     """Calibrates on the validation part, scores, and writes tables, summary and report.
 
-    Returns:
-      What ``summary.json`` holds.
+    Args:
+      trained: what to score.
+      workdir: where everything is written.
+      built: the experiment.
+      data: its images.
+      numbers: of training, for ``summary.json``.
+      own: whether it is the run in ``workdir``, which then keeps the temperature.
     """
     logs = {
         name: trained.log_probabilities(data.images, chosen, data.texture)
@@ -119,16 +118,18 @@ def finish_classifier(
     temperature = 1.0
     if built.evaluation.calibrate:
         temperature = fit_temperature(logs["val"], data.labels[list(data.split.validation)])
-    write_json(workdir / CALIBRATION, {"temperature": temperature, "step": float(trained.steps[0])})
+    if own:
+        write_temperature(workdir, trained, temperature)
     chosen_of = {"val": data.split.validation, "test": data.split.test}
     parts = [
-        _score(built, data, name, chosen_of[name], log, temperature) for name, log in logs.items()
+        score_slices(built, data, name, chosen_of[name], log, temperature)
+        for name, log in logs.items()
     ]
     summary = numbers | _numbers_of_run(trained, data, temperature)
     text = [f"# {built.config['model']['name']}\n"]
     text += [f"> {note}\n" for note in data.notes]
     for part in parts:
-        summary |= part.numbers
+        summary |= part.numbers | _seen_in_training(trained, data, part)
         text += [f"\n## {_PARTS[part.name]}\n"]
         text += [classification_markdown(part.scores, part.intervals)]
         _write_table(workdir / f"predictions_{part.name}.csv", data, part)
@@ -146,10 +147,22 @@ def finish_classifier(
             name = f"{part.name}/{metric}"
             print(f"{name} {summary[name]:.4f}", flush=True)
     print(f"report: {workdir / 'report.html'}", flush=True)
-    return summary
 
 
 _PARTS = {"val": "Validation", "test": "Test"}
+
+
+def _seen_in_training(
+    trained: TrainedClassifier, data: SliceData, part: ScoredSlices
+) -> dict[str, float]:
+    """How many patients of a part any of the networks was trained on, where they are known."""
+    patients = {name for name in data.patients(part.numbers_of_images) if name}
+    if not patients:
+        return {}
+    seen = len(patients & trained.training_patients)
+    if seen:
+        print(f"note: {seen} of {len(patients)} {part.name} patients were trained on", flush=True)
+    return {f"{part.name}/patients_seen_in_training": float(seen)}
 
 
 def _numbers_of_run(
@@ -171,59 +184,6 @@ def _numbers_of_run(
     if split.patients_on_both_sides is not None:
         numbers["data/patients_on_both_sides"] = float(split.patients_on_both_sides)
     return numbers
-
-
-def _score(
-    built: ClassificationExperiment,
-    data: SliceData,
-    name: str,
-    chosen: tuple[int, ...],
-    log: np.ndarray,
-    temperature: float,
-) -> ScoredSlices:
-    options = built.evaluation
-    labels = data.labels[list(chosen)]
-    uncalibrated = apply_temperature(log, 1.0)
-    probabilities = apply_temperature(log, temperature)
-    scores = score_classification(probabilities, labels, data.class_names)
-    patients = data.patients(chosen)
-    groups = patients if any(patients) else None
-    intervals: dict[str, tuple[float, float]] = {}
-    if options.bootstrap:
-        intervals = bootstrap_intervals(
-            probabilities, labels, class_names=data.class_names, groups=groups,
-            samples=options.bootstrap, seed=built.seed,
-        )  # fmt: skip
-    p_value = None
-    if options.permutations:
-        p_value = permutation_p_value(
-            probabilities, labels, permutations=options.permutations, seed=built.seed,
-            groups=groups if _one_label_each(patients, labels) else None,
-        )  # fmt: skip
-    numbers = scores.numbers(name) | interval_numbers(intervals, name, permutation_p=p_value)
-    numbers[f"{name}/ece_uncalibrated"] = expected_calibration_error(uncalibrated, labels)
-    if options.by_patient and groups is not None and _one_label_each(patients, labels):
-        whole = aggregate_by_patient(probabilities, labels, patients)
-        by_patient = score_classification(whole.probabilities, whole.labels, data.class_names)
-        numbers |= by_patient.numbers(f"{name}_by_patient")
-    return ScoredSlices(
-        name=name,
-        numbers_of_images=chosen,
-        labels=labels,
-        probabilities=probabilities,
-        uncalibrated=uncalibrated,
-        scores=scores,
-        intervals=intervals,
-        numbers=numbers,
-    )
-
-
-def _one_label_each(patients: Sequence[str], labels: np.ndarray) -> bool:
-    of_patient: dict[str, set[int]] = {}
-    for patient, label in zip(patients, labels.tolist(), strict=True):
-        if patient:
-            of_patient.setdefault(patient, set()).add(label)
-    return bool(of_patient) and all(len(found) == 1 for found in of_patient.values())
 
 
 def _write_table(path: Path, data: SliceData, part: ScoredSlices) -> None:

@@ -32,10 +32,8 @@ def predict(
       The exit code: 0, or 1 when a case failed.
 
     Raises:
-      InputError: no input, no usable checkpoint, or every case failed.
+      InputError: no usable checkpoint, or every case failed.
     """
-    if not inputs:
-        raise InputError("predict needs --input=PATH: a case folder, a folder of cases, or files")
     predictor = load_predictor(checkpoints, overrides=overrides, config=config)
     failures: list[InputError] = []
     cases = _find_cases(inputs, predictor.modalities, failures)

@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from brainjax.errors import InputError
 from brainjax.evaluation import repeats_markdown, summarise_repeats
 from brainjax.experiment import ClassificationExperiment, build
 from brainjax.files import read_json, write_json, write_text
-from brainjax.jobs.fit import INTERRUPTED
+from brainjax.jobs.evaluate_classifier import evaluate_classifier
+from brainjax.jobs.fit import CHECKPOINTS, INTERRUPTED, latest_run
 from brainjax.jobs.predictor import versions
-from brainjax.jobs.saved_run import as_json
+from brainjax.jobs.saved_run import as_json, check_configuration
+from brainjax.jobs.slices import MADE_UP_NOTE, prepare_slice_records
 from brainjax.jobs.train_classifier import train_classifier
 from brainjax.report import write_comparison_report
 
 METRICS = ("test/accuracy", "test/balanced_accuracy", "test/f1/macro", "test/auroc/macro")
+
+_FINISHED = "finished.json"
+"""In a run's folder: the configuration of which everything is done."""
+
+_BY_SLICE, _BY_PATIENT, _BY_FOLD = "split by slice", "split by patient", "split by fold"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,55 +51,175 @@ class Variant:
         return _slug(self.name)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One network of several.
+
+    Attributes:
+      label: of its row.
+      folder: where it is.
+      experiment: with one seed.
+    """
+
+    label: str
+    folder: Path
+    experiment: ClassificationExperiment
+
+
 def train_all(built: ClassificationExperiment, workdir: Path) -> int:
     """Trains every variant and seed that the configuration asks for, one after the other.
 
-    A slice split is trained beside a patient split, each in a folder of its own, and
-    ``repeats`` trains that many seeds of each. A finished run is kept, an interrupted
-    one is resumed.
+    A slice split is trained beside one that keeps patients apart, each in a folder of
+    its own, and ``repeats`` trains that many seeds of each. A finished run is kept, an
+    interrupted one is resumed. All share the folder of made-up images and of records.
 
     Returns:
       0, or ``INTERRUPTED`` when asked to stop and the state is saved.
     """
-    variants = _variants(built)
-    if len(variants) == 1 and built.repeats == 1:
+    runs = _plan(built, workdir)
+    if runs is None:
         return train_classifier(built, workdir)
-    summaries: dict[str, list[dict[str, float]]] = {}
-    for variant in variants:
-        for repeat in range(built.repeats):
-            seed = built.seed + repeat
-            folder = workdir / variant.folder / (f"seed_{seed}" if built.repeats > 1 else "")
-            one = _changed(built, workdir, variant, seed)
-            print(f"\n{folder}", flush=True)
-            if not _is_finished(folder, one):
-                folder.mkdir(parents=True, exist_ok=True)
-                code = train_classifier(one, folder)
-                if code == INTERRUPTED:
-                    return INTERRUPTED
-            label = variant.name or "all seeds"
-            summaries.setdefault(label, []).append(read_json(folder / "summary.json"))
-    _write_comparison(built, workdir, summaries)
+    for run in runs:
+        print(f"\n{run.folder}", flush=True)
+        if _is_finished(run):
+            print("finished before; kept", flush=True)
+            continue
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if train_classifier(run.experiment, run.folder, home=workdir) == INTERRUPTED:
+            return INTERRUPTED
+        write_json(run.folder / _FINISHED, run.experiment.config)
+    _compare(built, workdir, runs)
     return 0
 
 
-def _variants(built: ClassificationExperiment) -> list[Variant]:
+def evaluate_all(
+    built: ClassificationExperiment, workdir: Path, *, checkpoints: Sequence[Path]
+) -> None:
+    """Scores every variant and seed again, or ``checkpoints`` instead, and reports.
+
+    Raises:
+      InputError: a run is missing, or images cannot be used.
+    """
+    runs = None if checkpoints else _plan(built, workdir)
+    if runs is None:
+        evaluate_classifier(built, workdir, checkpoints=checkpoints)
+        return
+    missing = [str(run.folder) for run in runs if not (run.folder / CHECKPOINTS).is_dir()]
+    if missing:
+        raise InputError(f"{', '.join(missing)}: not trained yet; run --mode=train first")
+    for run in runs:
+        print(f"\n{run.folder}", flush=True)
+        evaluate_classifier(run.experiment, run.folder, home=workdir)
+    _compare(built, workdir, runs)
+
+
+def runs_in(path: Path) -> list[Path]:
+    """The trained networks that a path means: all seeds of a repeated run, else itself.
+
+    Raises:
+      InputError: several experiments lie there.
+    """
+    if not path.is_dir() or (path / CHECKPOINTS).is_dir():
+        return [path]
+    seeds = _seeds(path)
+    if seeds:
+        return seeds
+    variants = sorted(
+        child for child in path.iterdir() if (child / CHECKPOINTS).is_dir() or _seeds(child)
+    )
+    if variants:
+        raise InputError(
+            f"{path}: holds several experiments ({', '.join(one.name for one in variants)}); "
+            f"choose one, such as {variants[0]}"
+        )
+    return [path]
+
+
+def _seeds(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob("seed_*") if (path / CHECKPOINTS).is_dir()]
+    return sorted(found, key=lambda path: (len(path.name), path.name))
+
+
+def _plan(built: ClassificationExperiment, workdir: Path) -> list[_Run] | None:
+    """Every run of the experiment, checked against what is there; None when it is one only.
+
+    Raises:
+      InputError: the folder holds runs of another configuration.
+    """
+    variants = _variants(built, workdir)
+    several = bool(variants[0].name) or built.repeats > 1
+    _check_kind(workdir, several)
+    if not several:
+        return None
+    runs = [
+        _Run(
+            label=variant.name or "all seeds",
+            folder=workdir / variant.folder / (f"seed_{seed}" if built.repeats > 1 else ""),
+            experiment=_changed(built, variant, seed),
+        )
+        for variant in variants
+        for seed in range(built.seed, built.seed + built.repeats)
+    ]
+    for run in runs:
+        found = latest_run(run.folder)
+        if found is not None:
+            check_configuration(run.experiment, found, run.folder)
+    return runs
+
+
+def _check_kind(workdir: Path, several: bool) -> None:
+    holds_one = (workdir / CHECKPOINTS).is_dir()
+    inside = [path.parent.name for path in sorted(workdir.glob(f"*/{CHECKPOINTS}"))]
+    inside += [path.parent.parent.name for path in sorted(workdir.glob(f"*/*/{CHECKPOINTS}"))]
+    if several and holds_one:
+        raise InputError(
+            f"{workdir}: holds a single run, this configuration asks for several; choose another "
+            "--workdir"
+        )
+    if inside and not several:
+        raise InputError(
+            f"{workdir}: holds several runs ({', '.join(dict.fromkeys(inside))}); repeat the first "
+            "command's options to go on with them, or choose another --workdir"
+        )
+
+
+def _variants(built: ClassificationExperiment, workdir: Path) -> list[Variant]:
     """Those of the configuration; a slice split stands beside one that keeps patients apart."""
     named = [Variant(name=name, changes=dict(changes)) for name, changes in built.variants]
     if named or built.data.split != "slice":
         return named or [Variant(name="", changes={})]
+    beside = _kept_apart(built, workdir)
+    if beside is None:
+        print("note: neither patients nor folds are known: nothing to set beside", flush=True)
+        return [Variant(name="", changes={})]
     return [
-        Variant(name="split by slice", changes={}),
-        Variant(name="split by patient", changes={"data.split": "auto"}),
+        Variant(name=_BY_SLICE, changes={}),
+        Variant(
+            name=beside,
+            changes={"data.split": "patient" if beside == _BY_PATIENT else "folds"},
+        ),
     ]
 
 
+def _kept_apart(built: ClassificationExperiment, workdir: Path) -> str | None:
+    """How the data could be divided with patients apart, as before or as the images say."""
+    for name in (_BY_PATIENT, _BY_FOLD):
+        if (workdir / _slug(name)).is_dir():
+            return name
+    if (workdir / CHECKPOINTS).is_dir():
+        return None
+    records, _ = prepare_slice_records(built, workdir)
+    labelled = [one for one in records.slices if one.label is not None]
+    if all(one.patient_id for one in labelled):
+        return _BY_PATIENT
+    return _BY_FOLD if all(one.fold for one in labelled) else None
+
+
 def _changed(
-    built: ClassificationExperiment, workdir: Path, variant: Variant, seed: int
+    built: ClassificationExperiment, variant: Variant, seed: int
 ) -> ClassificationExperiment:
-    """The experiment of one variant and seed; records are shared where they can be."""
+    """The experiment of one variant and seed."""
     config: dict[str, Any] = {**built.config, "seed": seed, "repeats": 1, "variants": ()}
-    if config["data"]["root"] and not config["data"]["records"]:
-        config["data"] = dict(config["data"], records=str(workdir / "records"))
     for name, value in variant.changes.items():
         section, _, key = name.partition(".")
         if key not in config.get(section, ()):
@@ -101,33 +231,28 @@ def _changed(
     return changed
 
 
-def _is_finished(folder: Path, built: ClassificationExperiment) -> bool:
-    """Whether a run of the same configuration has written its summary."""
-    config, summary = folder / "config.json", folder / "summary.json"
+def _is_finished(run: _Run) -> bool:
+    """Whether everything of this very configuration is done."""
+    config, summary = run.folder / _FINISHED, run.folder / "summary.json"
     if not (config.is_file() and summary.is_file()):
         return False
-    finished = read_json(config) == as_json(built.config)
-    if finished:
-        print("finished before; kept", flush=True)
-    return finished
+    return read_json(config) == as_json(run.experiment.config)
 
 
 def _slug(name: str) -> str:
     return "_".join(re.findall(r"[a-z0-9]+", name.lower()))
 
 
-def _write_comparison(
-    built: ClassificationExperiment, workdir: Path, summaries: Mapping[str, list[dict[str, float]]]
-) -> None:
+def _compare(built: ClassificationExperiment, workdir: Path, runs: Sequence[_Run]) -> None:
+    """Writes summary and report of all runs; the first variant's scores have plain names."""
+    summaries: dict[str, list[dict[str, float | None]]] = {}
+    for run in runs:
+        summaries.setdefault(run.label, []).append(read_json(run.folder / "summary.json"))
     whole: dict[str, float] = {}
     for row, (label, found) in enumerate(summaries.items()):
-        numbers = summarise_repeats(found)
-        if row == 0:
-            whole |= found[0] if len(found) == 1 else _means_as_plain(numbers)
-            whole |= numbers
-        else:
-            prefix = _slug(label)
-            whole |= {f"{prefix}/{name}": value for name, value in numbers.items()}
+        numbers = _means(found) | (summarise_repeats(found) if len(found) > 1 else {})
+        prefix = f"{_slug(label)}/" if row else ""
+        whole |= {f"{prefix}{name}": value for name, value in numbers.items()}
     write_json(workdir / "summary.json", whole)
     table = repeats_markdown(summaries, METRICS)
     write_text(workdir / "summary.md", f"# {built.config['model']['name']}\n\n{table}\n")
@@ -139,14 +264,19 @@ def _write_comparison(
         runs=summaries,
         published=tuple((name, value, "the paper") for name, value in built.published),
         environment=versions(),
+        notes=() if built.data.root else (MADE_UP_NOTE,),
         figures_folder=workdir / "figures",
     )
     print(f"\n{table}\n", flush=True)
     print(f"report: {workdir / 'report.html'}", flush=True)
 
 
-def _means_as_plain(numbers: Mapping[str, float]) -> dict[str, float]:
-    """Means over seeds under the names that a single run has."""
+def _means(runs: Sequence[Mapping[str, float | None]]) -> dict[str, float]:
+    """Means over seeds, of the seeds that have a number, under a single run's names."""
+    defined = {
+        name: [value for run in runs if (value := run.get(name)) is not None]
+        for name in dict.fromkeys(name for run in runs for name in run)
+    }
     return {
-        name.replace("_mean", "", 1): value for name, value in numbers.items() if "_mean" in name
+        name: float(np.mean(values)) if values else math.nan for name, values in defined.items()
     }

@@ -13,11 +13,10 @@ from brainjax.errors import InputError
 from brainjax.experiment import ClassificationExperiment
 from brainjax.jobs.classify import classify
 from brainjax.jobs.evaluate import evaluate
-from brainjax.jobs.evaluate_classifier import evaluate_classifier
 from brainjax.jobs.predict import predict
 from brainjax.jobs.predictor import task_of
 from brainjax.jobs.prepare import find_data, prepare
-from brainjax.jobs.repeat import train_all
+from brainjax.jobs.repeat import evaluate_all, runs_in, train_all
 from brainjax.jobs.slices import prepare_slice_records
 from brainjax.jobs.train import train
 
@@ -55,7 +54,12 @@ def run(
     if mode == "predict":
         if workdir is None and not checkpoints:
             raise InputError("predict needs --workdir=RUN or --checkpoint=RUN: what was trained")
-        trained = list(checkpoints) or [_required(workdir)]
+        if not inputs:
+            raise InputError(
+                "predict needs --input=PATH: a case folder, a folder of cases, or files; for a "
+                "classifier an image, a folder of images, a DICOM series or a .mat"
+            )
+        trained = _trained(list(checkpoints) or [_required(workdir)])
         output = output or _required(workdir, "--output (or --workdir)") / "predictions"
         if task_of(trained[0]) == "classification":
             return classify(checkpoints=trained, inputs=inputs, output=output, overrides=overrides)
@@ -90,9 +94,13 @@ def _run_classification(
         prepare_slice_records(built, folder)
         return 0
     if mode == "evaluate":
-        evaluate_classifier(built, folder, checkpoints=checkpoints)
+        evaluate_all(built, folder, checkpoints=_trained(checkpoints))
         return 0
     return train_all(built, folder)
+
+
+def _trained(paths: Sequence[Path]) -> list[Path]:
+    return [run for path in paths for run in runs_in(path)]
 
 
 def _required(path: Path | None, option: str = "--workdir") -> Path:

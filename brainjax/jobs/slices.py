@@ -24,6 +24,10 @@ from brainjax.training import ProgressPrinter
 
 PARTS = ("training", "validation", "test")
 
+MADE_UP_NOTE = (
+    "Made-up images: these scores say that the software works, nothing about real tumours."
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SliceData:
@@ -81,6 +85,10 @@ class SliceData:
 def find_slice_data(built: ClassificationExperiment, workdir: Path) -> SliceData:
     """Finds or makes up the images, prepares their records, splits and over-samples them.
 
+    Args:
+      built: the experiment.
+      workdir: folder of the made-up images and of the records.
+
     Raises:
       InputError: images are missing or cannot be read, or cannot be split as asked.
     """
@@ -130,9 +138,7 @@ def prepare_slice_records(
             seed=made_up.seed,
             progress=ProgressPrinter("made-up images", unit="images"),
         )
-        notes = (
-            "Made-up images: these scores say that the software works, nothing about real tumours.",
-        )
+        notes = (MADE_UP_NOTE,)
     found = find_slices(root, source, options=built.series)
     print(
         f"{found.root}: {found.layout}, {len(found.slices)} images of "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from brainjax.batches import batches_per_epoch, slice_batches
 from brainjax.errors import InputError
 from brainjax.evaluation import score_classification
 from brainjax.experiment import ClassificationExperiment
-from brainjax.jobs.classifier import compiled_classify, load_classifier, log_probabilities
+from brainjax.jobs.classifier import compiled_classify, log_probabilities
 from brainjax.jobs.evaluate import numbers_of_training
-from brainjax.jobs.evaluate_classifier import finish_classifier
+from brainjax.jobs.evaluate_classifier import finish_classifier, load_evaluated
 from brainjax.jobs.fit import INTERRUPTED, Training, Validate, fit, latest_run
 from brainjax.jobs.predictor import versions
 from brainjax.jobs.saved_run import check_configuration
@@ -28,14 +29,21 @@ from brainjax.jobs.slices import (
     describe_classifier_run,
     find_slice_data,
 )
-from brainjax.training import TrainState
+from brainjax.training import LoopOptions, TrainState
 from brainjax.weights import fetch_weights, load_tensors, torchvision
 
 SHOWN = ("val/loss", "val/accuracy", "val/balanced_accuracy")
 
 
-def train_classifier(built: ClassificationExperiment, workdir: Path) -> int:
+def train_classifier(
+    built: ClassificationExperiment, workdir: Path, *, home: Path | None = None
+) -> int:
     """Trains, or goes on training, then evaluates and reports.
+
+    Args:
+      built: the experiment.
+      workdir: folder of the run.
+      home: folder of made-up images and of records; ``workdir`` when None.
 
     Returns:
       0, or ``INTERRUPTED`` when asked to stop and the state is saved.
@@ -47,10 +55,11 @@ def train_classifier(built: ClassificationExperiment, workdir: Path) -> int:
     found = latest_run(workdir)
     if found is not None:
         check_configuration(built, found, workdir)
-    data = find_slice_data(built, workdir)
+    path = _find_weights(built) if found is None else None
+    data = find_slice_data(built, home or workdir)
     if found is not None:
         check_slice_data(data, found, workdir)
-    path = _find_weights(built) if found is None else None
+    _check_score(built, data)
     pretrained = path is not None if found is None else bool(found["pretrained"])
     model = built.make_model(len(data.class_names), pretrained=pretrained)
     steps_per_epoch = batches_per_epoch(len(data.training), batch_size=built.batches.batch_size)
@@ -67,7 +76,7 @@ def train_classifier(built: ClassificationExperiment, workdir: Path) -> int:
             learning_rate=built.make_learning_rate(steps_per_epoch),
             augment=built.make_augment(len(data.class_names)),
             average_decay=built.optimizer.average_decay,
-            loop=built.loop,
+            loop=_logged_every_epoch(built.loop, steps_per_epoch),
             steps_per_epoch=steps_per_epoch,
             batch_size=built.batches.batch_size,
             create=create,
@@ -93,7 +102,7 @@ def train_classifier(built: ClassificationExperiment, workdir: Path) -> int:
     if result.stopped == "interrupted":
         return INTERRUPTED
     finish_classifier(
-        load_classifier([workdir]),
+        load_evaluated(built, [workdir]),
         workdir,
         built=built,
         data=data,
@@ -102,10 +111,17 @@ def train_classifier(built: ClassificationExperiment, workdir: Path) -> int:
     return 0
 
 
+def _logged_every_epoch(options: LoopOptions, steps_per_epoch: int) -> LoopOptions:
+    """Small sets have short epochs; their learning curves need a point each."""
+    return dataclasses.replace(
+        options, log_every_steps=min(options.log_every_steps, steps_per_epoch)
+    )
+
+
 def _make_validation(
     built: ClassificationExperiment, data: SliceData, model: nn.Module
 ) -> Validate:
-    """Loss, accuracy and balanced accuracy of the validation part, without mirroring."""
+    """Scores of the validation part, without mirroring: those that are shown and ``score``."""
     classify = compiled_classify(model, mirror=False)
     chosen = data.split.validation
     labels = data.labels[list(chosen)]
@@ -121,15 +137,31 @@ def _make_validation(
             texture=data.texture,
             batch_size=built.evaluation.batch_size,
         )
-        scores = score_classification(np.exp(found), labels, data.class_names)
-        return {
-            "val/loss": scores.log_loss,
-            "val/accuracy": scores.accuracy,
-            "val/balanced_accuracy": scores.balanced_accuracy,
-            "val/f1/macro": scores.numbers("val")["val/f1/macro"],
-        }
+        scores = _validation_scores(np.exp(found), labels, data.class_names)
+        logged = (*SHOWN, "val/f1/macro", "val/auroc/macro", built.score)
+        return {name: scores[name] for name in dict.fromkeys(logged)}
 
     return validate
+
+
+def _validation_scores(
+    probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
+) -> dict[str, float]:
+    """Every score by which weights can be called the best."""
+    numbers = score_classification(probabilities, labels, class_names).numbers("val")
+    found = {name: value for name, value in numbers.items() if not name.startswith("val/cases")}
+    return {"val/loss": found.pop("val/log_loss"), **found}
+
+
+def _check_score(built: ClassificationExperiment, data: SliceData) -> None:
+    count = len(data.class_names)
+    known = _validation_scores(
+        np.full((count, count), 1 / count), np.arange(count), data.class_names
+    )
+    lower_is_better = ("val/brier", "val/ece")
+    known = {name: value for name, value in known.items() if name not in lower_is_better}
+    if built.score not in known:
+        raise InputError(f"score {built.score!r}: expected one of {', '.join(known)}")
 
 
 def _find_weights(built: ClassificationExperiment) -> Path | None:
@@ -142,7 +174,7 @@ def _find_weights(built: ClassificationExperiment) -> Path | None:
     if not wanted.pretrained:
         print("weights: random; this run trains from scratch", flush=True)
         return None
-    if not built.data.root:
+    if not built.data.root and not Path(wanted.pretrained).is_file():
         print(f"weights: random; {wanted.pretrained} is not fetched for made-up images", flush=True)
         return None
     try:

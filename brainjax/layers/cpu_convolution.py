@@ -75,12 +75,14 @@ def plain_weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Arr
 
 
 def _onednn_input_gradient(window: Window, g: jax.Array, kernel: jax.Array) -> jax.Array:
-    faster = len(window.size) == 3 or window.strides == (1, 1)
+    half = g.dtype == jnp.bfloat16
+    faster = len(window.size) == 3 or window.strides == (1, 1) or half
     return (onednn.input_gradient if faster else plain_input_gradient)(window, g, kernel)
 
 
 def _onednn_weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
-    faster = len(window.size) == 3
+    wide = min(x.shape[-1], g.shape[-1]) >= 64
+    faster = len(window.size) == 3 or (wide and x.dtype == jnp.bfloat16)
     return (onednn.weight_gradient if faster else plain_weight_gradient)(window, x, g)
 
 

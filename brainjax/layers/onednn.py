@@ -101,8 +101,50 @@ def forward(window: Window, x: jax.Array, kernel: jax.Array) -> jax.Array:
 def input_gradient(window: Window, g: jax.Array, kernel: jax.Array) -> jax.Array:
     """Gradient [B, *size, Cin] with respect to the input, from ``g`` [B, *output, Cout]."""
     kernel, shifted = gradient_as_convolution(window, kernel)
-    y = _call(g, kernel, strides=shifted.strides, padding=shifted.padding)
-    return crop(depth_to_space(y, window.strides), window.size)
+    parts = _row_parts(window, shifted) if len(window.size) == 2 else []
+    if not parts:
+        y = _call(g, kernel, strides=shifted.strides, padding=shifted.padding)
+        return crop(depth_to_space(y, window.strides), window.size)
+    kernel = kernel.reshape(*kernel.shape[:3], window.strides[0], -1)
+    rows = [
+        _call(
+            lax.slice_in_dim(g, max(0, -before), g.shape[1], axis=1),
+            kernel[begin:end, :, :, remainder],
+            strides=shifted.strides,
+            padding=((max(0, before), after), shifted.padding[1]),
+        )
+        for remainder, (begin, end, before, after) in enumerate(parts)
+    ]
+    y = jnp.stack(rows, axis=2)
+    columns = y.shape[3] * window.strides[1]
+    y = y.reshape(y.shape[0], -1, columns, kernel.shape[-1] // window.strides[1])
+    return crop(y, window.size)
+
+
+def _row_parts(window: Window, shifted: Window) -> list[tuple[int, int, int, int]]:
+    """How the rows of each remainder follow from their own taps of ``shifted``'s kernel.
+
+    Half the taps of ``gradient_as_convolution`` along an axis are zeros where the
+    stride is two, so the remainders of the first axis are convolutions of their own.
+
+    Returns:
+      For each remainder the first tap and the one after the last, and the padding before
+      and after (negative: rows left out); nothing where one convolution has to do it all.
+    """
+    step, low = window.strides[0], window.padding[0][0]
+    taps, (above, below) = shifted.kernel[0], shifted.padding[0]
+    parts = []
+    for remainder in range(step):
+        places = [remainder + low - step * (tap - above) for tap in range(taps)]
+        used = [tap for tap, place in enumerate(places) if 0 <= place < window.kernel[0]]
+        if step == 1 or not used:
+            return []
+        begin, end = used[0], used[-1] + 1
+        before, after = above - begin, below - (taps - end)
+        if window.output[0] + min(0, before) + min(0, after) <= 0:
+            return []
+        parts.append((begin, end, before, after))
+    return parts
 
 
 def weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:

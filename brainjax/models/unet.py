@@ -53,11 +53,11 @@ class UNet(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool = False) -> SegmentationOutput:
-        """Segments ``x``.
+    def __call__(self, image: jax.Array, *, train: bool = False) -> SegmentationOutput:
+        """Segments ``image``.
 
         Args:
-          x: images [B, *spatial, Cin].
+          image: [B, *spatial, Cin].
           train: switches dropout on (random key ``dropout``) and lets batch norm take
             the statistics of this batch.
 
@@ -69,9 +69,9 @@ class UNet(nn.Module):
         """
         if self.variant not in NORM:
             raise InputError(f"variant is 'paper' or 'released', not {self.variant!r}")
-        check_spatial_shape(x.shape[1:-1])
-        skips, features = self._encode(x, train=train)
-        found = self._guide(x, features)
+        check_spatial_shape(image.shape[1:-1])
+        skips, features = self._encode(image, train=train)
+        found = self._guide(image, features)
         features = features if found.features_after is None else found.features_after
         logits = self._decode(features, skips, train=train)
         return dataclasses.replace(found, logits=logits)

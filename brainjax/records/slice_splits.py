@@ -54,8 +54,7 @@ def split_slices(records: HasSlices, options: SliceSplitOptions) -> SliceSplit:
     patients = _patients(slices, labelled)
 
     together = copies if options.duplicates == "together" else ()
-    apart = (*together, *patients) if by == "patient" else together
-    lost = _leave_out(sides, apart)
+    lost = _leave_out(sides, patients if by == "patient" else ())
     groups = merge_groups(len(slices), together, () if by == "slice" else patients)
     fractions = {_TEST: options.test_fraction, _VALIDATION: options.validation_fraction}
     given = {side for side in sides.values()}

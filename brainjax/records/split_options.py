@@ -24,10 +24,11 @@ class SliceSplitOptions:
       test_fraction: share held out where neither layout nor folds have a test part.
       test_fold: the fold that tests; 0 is the last one.
       validation_fold: the fold that validates; 0 draws by ``validation_fraction``.
-      duplicates: ``"together"`` keeps copies of a picture on one side; where the
-        test part is given, its copies are left out elsewhere. ``"drop"`` takes
-        away copies of held-out pictures, and all but one of those in training.
-        ``"ignore"`` only counts them.
+      duplicates: ``"together"`` keeps copies of a picture on one side when sides are
+        drawn; a part or fold that the data set itself gives stays as it is, and how many
+        of its pictures have copies elsewhere is told. ``"drop"`` takes away copies of
+        held-out pictures, and all but one of those in training. ``"ignore"`` only counts
+        them.
       near_duplicates: whether near copies count as copies.
       seed: another seed, another division.
     """

@@ -161,6 +161,65 @@ def test_two_axes_equal_plain(kernel: int, strides: int, dtype: Any) -> None:
     np.testing.assert_allclose(np.asarray(found, np.float32), expected, rtol=2e-2, atol=0.3)
 
 
+@settings(
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    size=st.tuples(*[st.integers(3, 9)] * 2),
+    kernel=st.tuples(*[st.sampled_from((1, 3))] * 2),
+    strides=st.tuples(*[st.sampled_from((1, 2, 3))] * 2),
+    channels=st.sampled_from(((3, 5), (64, 65))),
+    dtype=st.sampled_from((jnp.float32, jnp.bfloat16)),
+)
+def test_any_image_equals_plain(
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    strides: tuple[int, int],
+    channels: tuple[int, int],
+    dtype: Any,
+) -> None:
+    needs("onednn")
+    window = window_of(size, kernel, strides)
+    if not onednn.supports(window, dtype):
+        dtype = jnp.float32
+    arrays = operands(window, 2, *channels, dtype)
+    assert_equal_within_rounding(
+        "onednn", window, batch=2, cin=channels[0], cout=channels[1], dtype=dtype
+    )
+    found = jax.jit(functools.partial(onednn.input_gradient, window))(arrays["g"], arrays["kernel"])
+    wide = {name: a.astype(jnp.float32) for name, a in arrays.items()}
+    expected = results("plain", window, wide)[1]
+    tolerance = 3e-6 if dtype == jnp.float32 else 8e-3
+    difference = np.abs(np.asarray(found, np.float32) - expected).max()
+    assert difference <= tolerance * max(1.0, np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("window", "count"),
+    [
+        (window_of((8, 7), strides=2), 2),
+        (window_of((9, 6), strides=(3, 1)), 3),
+        (window_of((8, 8), (7, 7), 2), 2),
+        (window_of((8, 8)), 0),
+        (window_of((8, 8), (1, 3), 2), 0),
+        (window_of((1, 8), strides=2), 2),
+        (window_of((1, 8), (2, 3), 2, ((1, 0), (1, 1))), 0),
+    ],
+    ids=["2", "3", "7x7", "stride 1", "remainder without taps", "one row", "only padding"],
+)
+def test_rows_of_the_input_gradient(window: Window, count: int) -> None:
+    shifted = gradient_as_convolution(window, jnp.zeros((*window.kernel, 2, 3)))[1]
+    assert len(onednn._row_parts(window, shifted)) == count
+    needs("onednn")
+    arrays = operands(window, 2, 2, 3, jnp.float32)
+    found = onednn.input_gradient(window, arrays["g"], arrays["kernel"])
+    expected = cpu_convolution.plain_input_gradient(window, arrays["g"], arrays["kernel"])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_choice_follows_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     volume, image = window_of((4, 4, 4)), window_of((4, 4))
     monkeypatch.delenv(cpu_convolution.SWITCH, raising=False)

@@ -96,8 +96,16 @@ def test_sides_are_disjoint_and_complete_in_any_order(
         patients.setdefault(records.slices[index].patient_id, set()).add(side)
     across = sum(len(found) > 1 for found in copies.values())
     assert (split.duplicates_across > 0) == (across > 0)
-    if duplicates != "ignore":
+    if duplicates == "drop":
         assert not across
+    if duplicates == "together":
+        last = max(one.fold for one in records.slices)
+        given = {
+            one.digest
+            for one in records.slices
+            if (one.fold == last if by == "folds" else one.part in ("val", "test"))
+        }
+        assert all(len(found) == 1 for digest, found in copies.items() if digest not in given)
     assert split.patients_on_both_sides == sum(len(found) > 1 for found in patients.values())
     if by == "patient" and duplicates != "drop":
         assert split.patients_on_both_sides == 0
@@ -265,14 +273,16 @@ def with_copies() -> list[dict[str, object]]:
     return [*pairs, *({"digest": f"e{n // 2}", "part": "train"} for n in range(20))]
 
 
-def test_copies_of_the_layouts_test_are_left_out_of_training() -> None:
+def test_the_layouts_own_test_part_stays_and_its_copies_are_told() -> None:
     records = made_up(with_copies())
     split = split_slices(records, SliceSplitOptions(duplicates="together"))
     assert split.test == tuple(range(1, 40, 2))
-    assert split.dropped == 20
-    assert split.duplicates_across == 0
-    assert len(split.training) + len(split.validation) == 20
-    assert any("20 images are left out" in note for note in split.notes)
+    assert split.dropped == 0
+    assert split.duplicates_across == 20
+    assert len(split.training) + len(split.validation) == 40
+    validation, training = set(split.validation), set(split.training)
+    for pair in range(40, 60, 2):  # copies within what is drawn are kept on one side
+        assert {pair, pair + 1} <= validation or {pair, pair + 1} <= training
 
 
 def test_copies_are_dropped_or_ignored() -> None:
