@@ -58,7 +58,7 @@ def get_config():
     )  # fmt: skip
     config.loop = dict(
         steps=0, epochs=60, log_every_steps=100, validate_every_steps=0, validate_every_epochs=1,
-        save_every_steps=1000, patience=10, nonfinite_limit=10,
+        save_every_steps=1000, patience=0, nonfinite_limit=10,
     )  # fmt: skip
     config.evaluation = dict(
         batch_size=256, mirror=False, calibrate=True, bootstrap=1000, permutations=1000,

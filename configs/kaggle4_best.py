@@ -37,9 +37,9 @@ def get_config():
     config.augment = dict(
         flip_left_right=0.5, flip_up_down=0.0, rotation_degrees=15.0, shift=0.06,
         zoom=(0.85, 1.15), stretch=(0.9, 1.1), shear_degrees=5.0, outside="zero",
-        contrast=(0.7, 1.3), brightness=0.1, gamma=(0.7, 1.4), blur=(0.0, 0.8), noise_sd=0.03,
-        cutout_probability=0.25, cutout_size=(0.1, 0.3), mixup_alpha=0.2, cutmix_alpha=0.0,
-        mix_probability=0.5,
+        contrast=(0.7, 1.3), brightness=0.1, gamma=(0.7, 1.4), blur=(0.0, 0.8), noise_sd=0.02,
+        cutout_probability=0.0, cutout_size=(0.1, 0.3), mixup_alpha=0.2, cutmix_alpha=0.0,
+        mix_probability=0.3,
     )  # fmt: skip
     config.model = dict(
         name="resnet", stage_sizes=(1, 1, 1, 1), block="basic", width=32, stem="imagenet",
@@ -50,13 +50,13 @@ def get_config():
         loss="cross_entropy", gamma=2.0, alpha=0.25, label_smoothing=0.05, class_weights=()
     )
     config.optimizer = dict(
-        algorithm="adamw", learning_rate=2e-3, schedule="cosine", power=0.9, warmup_steps=200,
+        algorithm="adamw", learning_rate=1.5e-3, schedule="cosine", power=0.9, warmup_steps=200,
         l2=0.0, l2_layers=(), decoupled_decay=0.05, momentum=0.9, nesterov=False, body_rate=1.0,
         clip_norm=0.0, average_decay=0.0, constant_epochs=7, decay_epochs=7, decay_factor=0.1,
         final_fraction=0.01, cycle_epochs=4.0, plateau_patience=3, plateau_threshold=0.0,
     )  # fmt: skip
     config.loop = dict(
-        steps=0, epochs=20, log_every_steps=100, validate_every_steps=0, validate_every_epochs=1,
+        steps=0, epochs=40, log_every_steps=100, validate_every_steps=0, validate_every_epochs=1,
         save_every_steps=1000, patience=0, nonfinite_limit=10,
     )  # fmt: skip
     config.evaluation = dict(

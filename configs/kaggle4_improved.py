@@ -69,8 +69,8 @@ def get_config(variant="improved"):
         final_fraction=0.0, cycle_epochs=4.0, plateau_patience=3, plateau_threshold=0.0,
     )  # fmt: skip
     config.loop = dict(
-        steps=0, epochs=60, log_every_steps=100, validate_every_steps=0, validate_every_epochs=1,
-        save_every_steps=1000, patience=10, nonfinite_limit=10,
+        steps=0, epochs=25, log_every_steps=100, validate_every_steps=0, validate_every_epochs=1,
+        save_every_steps=1000, patience=0, nonfinite_limit=10,
     )  # fmt: skip
     config.evaluation = dict(
         batch_size=256, mirror=False, calibrate=True, bootstrap=1000, permutations=1000,

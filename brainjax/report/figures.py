@@ -35,6 +35,10 @@ _MOST_POINTS = 400
 _MOST_MARKERS = 40
 
 
+_EVEN = 1e-4
+"""Relative spread below which a curve is drawn as the constant that it is."""
+
+
 def draw_curves(
     history: Sequence[Mapping[str, Any]],
     lines: Mapping[str, str],
@@ -76,6 +80,9 @@ def draw_curves(
             markersize=4.5,
         )
     axes.set_xlabel(across, color=INK)
+    values = [value for points in series.values() for _, value in points]
+    if limits is None and 0 < max(values) < (1 + _EVEN) * min(values):
+        limits = (0.0, 1.25 * max(values))
     if limits is not None:
         axes.set_ylim(limits)
     if len(series) > 1:

@@ -100,3 +100,12 @@ def test_saving_a_figure(tmp_path):
 def test_names_are_never_read_as_formulas(name):
     text = svg_text(draw(HISTORY, {name: "loss", "b": "step"}), description="figure")
     assert f">{name}</text>" in text
+
+
+def test_a_constant_is_drawn_from_zero_whatever_its_last_digits() -> None:
+    history = [{"step": n, "train/learning_rate": 1e-3 + n * 1e-11} for n in range(3)]
+    figure = draw_curves(history, {"rate": "train/learning_rate"}, title="Rate", ylabel="rate")
+    assert figure is not None
+    low, high = figure.axes[0].get_ylim()
+    assert low == 0
+    assert high == pytest.approx(1.25e-3, rel=1e-3)
