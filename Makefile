@@ -34,6 +34,8 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.pipeline
 	$(BIN)/python -m benchmarks.metrics
 	$(BIN)/python -m benchmarks.convolution --peer torch
+	$(BIN)/python -m benchmarks.complexity
+	$(BIN)/python -m benchmarks.images
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -42,7 +42,7 @@ def get_config():
         mix_probability=0.3,
     )  # fmt: skip
     config.model = dict(
-        name="resnet", stage_sizes=(1, 1, 1, 1), block="basic", width=32, stem="imagenet",
+        name="resnet", stage_sizes=(2, 2, 2, 2), block="basic", width=32, stem="imagenet",
         standardize=True, dropout=0.2, dtype="float32",
     )  # fmt: skip
     config.weights = dict(pretrained="", sha256="", train="all", from_scratch=True)
@@ -56,7 +56,7 @@ def get_config():
         final_fraction=0.01, cycle_epochs=4.0, plateau_patience=3, plateau_threshold=0.0,
     )  # fmt: skip
     config.loop = dict(
-        steps=0, epochs=40, log_every_steps=100, validate_every_steps=0, validate_every_epochs=1,
+        steps=0, epochs=28, log_every_steps=100, validate_every_steps=0, validate_every_epochs=1,
         save_every_steps=1000, patience=0, nonfinite_limit=10,
     )  # fmt: skip
     config.evaluation = dict(

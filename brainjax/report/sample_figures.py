@@ -72,7 +72,7 @@ def _words(sample: SampleImage, *, most: int = 1000) -> str:
         chance = sample.probability
         sure = "" if chance is None or not math.isfinite(chance) else f" {chance:.3f}"
         lines.append(f"predicted: {short_name(sample.prediction, most)}{sure}")
-    lines.append(short_name(sample.title, most + 6))
+    lines.append(short_name(sample.title, most))
     return "\n".join(lines)
 
 
