@@ -7,19 +7,15 @@ software works; scores on it say nothing about patients.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from brainjax.errors import InputError
-from brainjax.files import read_json, write_json
 from brainjax.scans.labels import CONVENTIONS
 from brainjax.scans.nifti import new_grid, write_array
+from brainjax.scans.phantom_folder import grow_folder
 from brainjax.scans.phantom_head import FIELD_OF_VIEW_MM, Tissue, draw_head, sample_head
 from brainjax.scans.phantom_noise import Axes, draw_noise
 from brainjax.scans.phantom_tumour import Lesion, draw_tumour, sample_tumour
@@ -27,9 +23,7 @@ from brainjax.scans.phantom_tumour import Lesion, draw_tumour, sample_tumour
 PHANTOM_VERSION = 1
 """Raised when the same seed would give other voxels, so that cohorts on disk are rebuilt."""
 
-_MARKER = "phantom.json"
 _LARGEST_SPACING_MM = 8.0
-_STALE_SECONDS = 3600.0
 
 # Brightness of each part relative to white matter in T1.
 _PARTS = ("white", "grey", "deep_grey", "fluid", "oedema", "necrosis", "solid", "rim", "vessels")
@@ -84,27 +78,15 @@ def write_phantom_cohort(
         "seed": seed,
         "spacing_mm": spacing,
     }
-    if _is_complete(root, wanted):
-        return root
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(root)
-        growing = Path(tempfile.mkdtemp(prefix=f".{root.name}.writing-", dir=root.parent))
-        try:
-            files: dict[str, int] = {}
-            for index in range(cases):
-                files |= _write_case(growing, index, shape, seed, spacing)
-                os.utime(growing)
-                if progress is not None:
-                    progress(index + 1, cases)
-            write_json(growing / _MARKER, {**wanted, "files": files})
-            growing.chmod(0o755)
-            _put_in_place(growing, root, wanted)
-        finally:
-            shutil.rmtree(growing, ignore_errors=True)
-    except OSError as error:
-        raise InputError(f"{root}: cannot be written ({error.strerror or error})") from error
-    return root
+
+    def write(folder: Path) -> None:
+        for index in range(cases):
+            _write_case(folder, index, shape, seed, spacing)
+            os.utime(folder)  # tells that this process is still at work
+            if progress is not None:
+                progress(index + 1, cases)
+
+    return grow_folder(root, wanted, write)
 
 
 def make_phantom(
@@ -182,32 +164,9 @@ def _checked_spacing(
     return float(spacing_mm)
 
 
-def _is_complete(root: Path, wanted: dict[str, Any]) -> bool:
-    """Whether root holds the cohort that is wanted; refuses what is no phantom cohort."""
-    if not root.exists():
-        return False
-    if not root.is_dir():
-        raise InputError(f"{root}: expected a folder for the phantom cohort, found a file")
-    found = {
-        path.relative_to(root).as_posix(): path.stat().st_size
-        for path in root.rglob("*")
-        if not path.is_dir() and not path.name.startswith(".")
-    }
-    if not found:
-        return False
-    marker = read_json(root / _MARKER) if found.pop(_MARKER, None) is not None else {}
-    files = marker.pop("files", {})
-    if foreign := sorted(found.keys() - files.keys()):
-        raise InputError(
-            f"{root}: expected a new folder or a phantom cohort, found {len(foreign)} other "
-            f"file(s) such as {foreign[0]}; choose another folder"
-        )
-    return marker == wanted and found == files
-
-
 def _write_case(
     folder: Path, index: int, shape: tuple[int, int, int], seed: int, spacing: float
-) -> dict[str, int]:
+) -> None:
     grade = "LGG" if index % 4 == 1 else "HGG"
     rng = np.random.default_rng([seed, index])
     images, classes, affine = make_phantom(
@@ -215,32 +174,10 @@ def _write_case(
     )
     case = f"BraTS20_Phantom_{index + 1:03d}"
     grid = new_grid(shape, affine)
-    sizes = {}
     arrays = {**images, "seg": CONVENTIONS["brats2020"].from_classes(classes)}
     for name, array in arrays.items():
         path = folder / grade / case / f"{case}_{name}.nii.gz"
         write_array(path, array, grid, dtype=array.dtype)
-        sizes[path.relative_to(folder).as_posix()] = path.stat().st_size
-    return sizes
-
-
-def _put_in_place(growing: Path, root: Path, wanted: dict[str, Any]) -> None:
-    if root.exists():
-        outgoing = Path(tempfile.mkdtemp(prefix=f".{root.name}.writing-", dir=root.parent))
-        root.replace(outgoing)
-        shutil.rmtree(outgoing, ignore_errors=True)
-    try:
-        growing.replace(root)
-    except OSError:
-        if not _is_complete(root, wanted):  # else another process was quicker
-            raise
-
-
-def _remove_stale(root: Path) -> None:
-    """Removes what runs that were killed more than an hour ago left beside root."""
-    for left in root.parent.glob(f".{root.name}.writing-*"):
-        if time.time() - left.stat().st_mtime > _STALE_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _axes(
