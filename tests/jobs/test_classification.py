@@ -26,7 +26,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_a_run_leaves_scores_tables_and_a_report(classifier: Path) -> None:
     summary = read_json(classifier / "summary.json")
-    assert summary["train/steps"] == 9
+    assert summary["train/steps"] == 12
     for name in ("accuracy", "balanced_accuracy", *(f"auroc/{one}" for one in CLASSES)):
         assert 0 <= summary[f"test/{name}"] <= 1
     assert summary["test/cases"] == 8
@@ -44,14 +44,16 @@ def test_a_run_leaves_scores_tables_and_a_report(classifier: Path) -> None:
 def test_killed_then_stopped_then_finished_is_uninterrupted(
     classifier, kaggle, command, tmp_path
 ) -> None:
-    arguments = (*COMMAND, f"--config.data.root={kaggle}", f"--workdir={tmp_path / 'run'}")
-    code, output = command.stop_at("step 3/9", signal.SIGKILL, *arguments)
+    arguments = (*COMMAND, f"--config.data.root={kaggle}", f"--workdir={tmp_path / 'run'}",
+                 "--config.loop.save_every_steps=1")  # fmt: skip
+    # Saving after every step makes the steps slow enough to be interrupted.
+    code, output = command.stop_at("step 4/12", signal.SIGKILL, *arguments)
     assert code == -signal.SIGKILL, output
     code, output = command.stop_at("first step", signal.SIGTERM, *arguments)
     assert code == 143, output
     assert "saved" in output
     assert "going on after step" in command(*arguments)
-    for a, b in zip(parameters(classifier, 9), parameters(tmp_path / "run", 9), strict=True):
+    for a, b in zip(parameters(classifier, 12), parameters(tmp_path / "run", 12), strict=True):
         np.testing.assert_array_equal(a, b)
     scores = [
         [row["val/loss"] for row in read_history(run / "metrics.jsonl") if "val/loss" in row]
