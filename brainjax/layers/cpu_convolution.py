@@ -74,18 +74,6 @@ def plain_weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Arr
     return jax.linear_transpose(lambda kernel: plain_forward(window, x, kernel), kernel)(g)[0]
 
 
-def _onednn_input_gradient(window: Window, g: jax.Array, kernel: jax.Array) -> jax.Array:
-    half = g.dtype == jnp.bfloat16
-    faster = len(window.size) == 3 or window.strides == (1, 1) or half
-    return (onednn.input_gradient if faster else plain_input_gradient)(window, g, kernel)
-
-
-def _onednn_weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
-    wide = min(x.shape[-1], g.shape[-1]) >= 64
-    faster = len(window.size) == 3 or (wide and x.dtype == jnp.bfloat16)
-    return (onednn.weight_gradient if faster else plain_weight_gradient)(window, x, g)
-
-
 IMPLEMENTATIONS: dict[str, tuple[Callable[..., jax.Array], ...]] = {
     "plain": (plain_forward, plain_input_gradient, plain_weight_gradient),
     "sum2d": (
@@ -93,7 +81,7 @@ IMPLEMENTATIONS: dict[str, tuple[Callable[..., jax.Array], ...]] = {
         plane_convolution.input_gradient,
         plane_convolution.weight_gradient,
     ),
-    "onednn": (onednn.forward, _onednn_input_gradient, _onednn_weight_gradient),
+    "onednn": (onednn.forward, onednn.input_gradient, onednn.weight_gradient),
 }
 
 

@@ -35,7 +35,7 @@ CACHE_OPTIONS = (
     "jax_persistent_cache_min_compile_time_secs",
 )
 NEVER_WRITTEN = 1e6
-SLAB_BYTES = 2**19
+SLAB_BYTES = {2: 2**20, 3: 2**19}  # measured fastest, for images and for volumes
 UNROLLED = 8
 
 
@@ -160,6 +160,7 @@ def weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
       x: its input [B, *size, Cin].
       g: gradient of its output [B, *output, Cout].
     """
+    slab_bytes, kernel = SLAB_BYTES[len(window.size)], window.kernel
     if len(window.size) == 2:
         window = Window(
             size=(x.shape[0], *window.size),
@@ -167,11 +168,12 @@ def weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
             strides=(1, *window.strides),
             padding=((0, 0), *window.padding),
         )
-        return weight_gradient(window, x[None], g[None])[0]
+        x, g = x[None], g[None]
     batch, depth, height, width, _ = g.shape
     taps, step = window.kernel[0], window.strides[0]
     largest = height * width * max(g.shape[-1], x.shape[-1] * window.strides[1])
-    slab = min(depth, max(1, SLAB_BYTES // (largest * x.dtype.itemsize)))
+    most = min(depth, max(1, slab_bytes // (largest * x.dtype.itemsize)))
+    slab = next((n for n in range(most, most // 2, -1) if depth % n == 0), most)
     slabs = -(-depth // slab)
     reach = step * (slab - 1) + taps
     low = window.padding[0][0]
@@ -190,7 +192,7 @@ def weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
         total = functools.reduce(jnp.add, map(product, range(batch * slabs)))
     else:
         total = jnp.sum(lax.map(product, jnp.arange(batch * slabs)), axis=0)
-    return total.astype(x.dtype)
+    return total.astype(x.dtype).reshape(*kernel, *total.shape[-2:])
 
 
 def _slab(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:

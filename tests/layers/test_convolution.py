@@ -140,11 +140,19 @@ def test_chosen_shapes_equal_plain(lowering: str, window: Window, batch: int) ->
 @pytest.mark.parametrize("lowering", FAST)
 def test_many_slabs_equal_one(lowering: str, strides: int, monkeypatch: pytest.MonkeyPatch) -> None:
     needs(lowering)
-    monkeypatch.setattr(onednn, "SLAB_BYTES", 1)
+    monkeypatch.setattr(onednn, "SLAB_BYTES", {2: 1, 3: 1})
     monkeypatch.setattr(onednn, "UNROLLED", 0)
     monkeypatch.setattr(plane_convolution, "SLAB_ELEMENTS", 200)
     window = window_of((7, 5, 6), strides=strides)
     assert_equal_within_rounding(lowering, window, batch=2, cin=2, cout=3, dtype=jnp.float32)
+
+
+@pytest.mark.parametrize("batch", [4, 5], ids=["whole slabs of two", "last slab filled up"])
+def test_many_slabs_of_images_equal_one(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("onednn")
+    monkeypatch.setattr(onednn, "SLAB_BYTES", {2: 2 * 8 * 8 * 5 * 4, 3: 1})
+    window = window_of((8, 8), 3, 1)
+    assert_equal_within_rounding("onednn", window, batch=batch, cin=3, cout=5, dtype=jnp.float32)
 
 
 @pytest.mark.parametrize(("kernel", "strides"), [(3, 1), (3, 2), (7, 2)])
