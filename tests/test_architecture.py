@@ -29,7 +29,8 @@ ALLOWED = {
     "inference": {"scans"},
     "evaluation": {"scans"},
     "report": {"evaluation"},
-    "parallel": {"layers"},
+    "host_memory": set(),
+    "parallel": {"layers", "host_memory"},
     "complexity": set(),
     "experiment": {
         "augment", "batches", "evaluation", "inference", "losses", "models", "records",
