@@ -30,6 +30,7 @@ def get_config(variant="demo"):
     config.batches = dict(
         patch_shape=(48, 48, 48) if demo else (128, 128, 128),
         batch_size=2 if demo else 8,
+        accumulate=1,  # micro-batches that a batch goes through the network in: less memory
         foreground_fraction=0.5 if demo else 0.0,  # the paper crops uniformly
         pad_multiple=8 if released else 1,
         workers=0,

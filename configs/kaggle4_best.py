@@ -17,7 +17,7 @@ def get_config():
     config.seed = 0
     config.repeats = 1  # so many runs with seeds seed, seed + 1 and so on
     config.variants = ()
-    config.score = "val/accuracy"  # what decides which weights are the best
+    config.score = "val/loss"  # what decides which weights are the best
     config.data = dict(root="", source="auto", records="", split="auto", texture=False)
     config.made_up = dict(
         layout="image_folder", slices_per_class=60, patients=0, slices_per_series=0, seed=0,
@@ -29,10 +29,10 @@ def get_config():
     )  # fmt: skip
     config.images = dict(image_size=(128, 128), channels=1, fit="pad", crop_to_head=True)
     config.split = dict(
-        validation_fraction=0.15, test_fraction=0.15, test_fold=0, validation_fold=0,
+        validation_fraction=0.06, test_fraction=0.15, test_fold=0, validation_fold=0,
         duplicates="together", near_duplicates=True, seed=0,
     )  # fmt: skip
-    config.batches = dict(batch_size=32, threads=1, prefetch_batches=8)
+    config.batches = dict(batch_size=32, accumulate=1, threads=1, prefetch_batches=8)
     config.smote = dict(ratio=0.0, classes=(), neighbours=5)
     config.augment = dict(
         flip_left_right=0.5, flip_up_down=0.0, rotation_degrees=15.0, shift=0.06,
@@ -52,11 +52,11 @@ def get_config():
     config.optimizer = dict(
         algorithm="adamw", learning_rate=1.5e-3, schedule="cosine", power=0.9, warmup_steps=200,
         l2=0.0, l2_layers=(), decoupled_decay=0.05, momentum=0.9, nesterov=False, body_rate=1.0,
-        clip_norm=0.0, average_decay=0.0, constant_epochs=7, decay_epochs=7, decay_factor=0.1,
+        clip_norm=0.0, average_decay=0.998, constant_epochs=7, decay_epochs=7, decay_factor=0.1,
         final_fraction=0.01, cycle_epochs=4.0, plateau_patience=3, plateau_threshold=0.0,
     )  # fmt: skip
     config.loop = dict(
-        steps=0, epochs=28, log_every_steps=100, validate_every_steps=0, validate_every_epochs=1,
+        steps=0, epochs=56, log_every_steps=100, validate_every_steps=0, validate_every_epochs=1,
         save_every_steps=1000, patience=0, nonfinite_limit=10,
     )  # fmt: skip
     config.evaluation = dict(

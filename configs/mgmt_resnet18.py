@@ -34,7 +34,7 @@ def get_config():
         validation_fraction=0.15, test_fraction=0.15, test_fold=0, validation_fold=0,
         duplicates="together", near_duplicates=True, seed=0,
     )  # fmt: skip
-    config.batches = dict(batch_size=32, threads=1, prefetch_batches=8)
+    config.batches = dict(batch_size=32, accumulate=1, threads=1, prefetch_batches=8)
     config.smote = dict(ratio=0.0, classes=(), neighbours=5)
     config.augment = dict(
         flip_left_right=0.5, flip_up_down=0.0, rotation_degrees=0.0, shift=0.0,

@@ -95,6 +95,7 @@ def test_the_inter_class_term_starts_after_its_epochs() -> None:
         ("model", "widths", "known are attention_from, base_width"),
         ("inference", "tta", "known are"),
         ("objective", "focal", "known are attention_weight"),
+        ("batches", "micro", "known are accumulate, batch_size"),
     ],
 )
 def test_an_unknown_key_is_named_with_the_known_ones(section: str, key: str, told: str) -> None:
@@ -114,6 +115,20 @@ def test_a_missing_key_or_section_is_named() -> None:
     del plain["loop"]
     with pytest.raises(InputError, match="config lacks the key loop"):
         experiment.build(plain)
+
+
+@pytest.mark.parametrize(
+    "plain", [config().to_dict(), classifier_config("mgmt_resnet18").to_dict()]
+)
+def test_a_run_from_before_micro_batches_still_builds(plain: dict) -> None:
+    del plain["batches"]["accumulate"]
+    with pytest.raises(InputError, match="batches lacks the key accumulate"):
+        experiment.build(plain)
+    saved = experiment.complete_saved(plain)
+    assert experiment.build(saved).accumulate == 1
+    assert "accumulate" not in plain["batches"]
+    saved["batches"]["accumulate"] = 2
+    assert experiment.build(experiment.complete_saved(saved)).accumulate == 2
 
 
 def _leaves(tree) -> list:

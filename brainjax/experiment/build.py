@@ -12,6 +12,9 @@ from brainjax.experiment.segmentation import Experiment, build_segmentation
 
 TASKS = ("segmentation", "classification")
 
+ADDED = {"batches": {"accumulate": 1}}
+"""Keys that saved configurations may lack, and the values that stand for what was done then."""
+
 
 def build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
     """Checks a configuration and makes an experiment of it.
@@ -29,3 +32,13 @@ def build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
     if plain["task"] == "classification":
         return build_classification(plain)
     return build_segmentation(plain)
+
+
+def complete_saved(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration read from a run, with the keys that there were not when it was saved.
+
+    >>> complete_saved({"task": "segmentation", "batches": {"batch_size": 2}})["batches"]
+    {'accumulate': 1, 'batch_size': 2}
+    """
+    added = {name: {**keys, **config[name]} for name, keys in ADDED.items() if name in config}
+    return {"task": "segmentation", **config, **added}

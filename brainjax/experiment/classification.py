@@ -22,7 +22,13 @@ from brainjax.experiment.classification_options import (
     SmoteOptions,
     WeightsOptions,
 )
-from brainjax.experiment.sections import check_keys, make, make_section, pick_dtype
+from brainjax.experiment.sections import (
+    check_keys,
+    make,
+    make_batches,
+    make_section,
+    pick_dtype,
+)
 from brainjax.losses import ClassificationObjective
 from brainjax.models import CLASSIFIERS
 from brainjax.records import TEXTURE_FEATURES, SliceRecordOptions, SliceSplitOptions
@@ -41,7 +47,12 @@ from brainjax.training import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClassificationExperiment:
-    """One experiment as checked objects; ``config`` is what it was made from."""
+    """One experiment as checked objects.
+
+    Attributes:
+      config: what it was made from.
+      accumulate: micro-batches of a step, see ``training.train_step``.
+    """
 
     config: dict[str, Any]
     seed: int
@@ -53,6 +64,7 @@ class ClassificationExperiment:
     images: SliceRecordOptions
     split: SliceSplitOptions
     batches: SlicePipelineOptions
+    accumulate: int
     smote: SmoteOptions
     augment: ImageAugmentOptions
     weights: WeightsOptions
@@ -207,6 +219,7 @@ def build_classification(plain: Mapping[str, Any]) -> ClassificationExperiment:
     made["augment"] = make_section(
         ImageAugmentOptions, "augment", dict(plain["augment"], num_classes=2)
     )
+    batches, accumulate = make_batches(SlicePipelineOptions, plain["batches"], seed=plain["seed"])
     built = ClassificationExperiment(
         config=dict(plain),
         seed=plain["seed"],
@@ -215,9 +228,8 @@ def build_classification(plain: Mapping[str, Any]) -> ClassificationExperiment:
         split=make_section(
             SliceSplitOptions, "split", dict(plain["split"], by=plain["data"]["split"])
         ),
-        batches=make_section(
-            SlicePipelineOptions, "batches", dict(plain["batches"], seed=plain["seed"])
-        ),
+        batches=batches,
+        accumulate=accumulate,
         variants=tuple(
             (str(name), tuple((str(key), value) for key, value in changes))
             for name, changes in plain["variants"]

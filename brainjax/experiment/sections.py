@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import jax.numpy as jnp
 
 from brainjax.errors import InputError
+from brainjax.training import check_micro_batches
 
 Options = TypeVar("Options")
 
@@ -38,6 +39,23 @@ def make_section(options: type[Options], name: str, values: Mapping[str, Any]) -
     }
     check_keys(name, values, {field.name for field in fields}, needed=needed)
     return make(options, name, values)
+
+
+def make_batches(
+    options: type[Options], values: Mapping[str, Any], *, seed: int
+) -> tuple[Options, int]:
+    """Makes the pipeline's dataclass of the section ``batches``, and takes ``accumulate`` out.
+
+    Raises:
+      InputError: a key is missing or unknown, a value is refused, or ``batch_size`` does
+        not divide by ``accumulate``.
+    """
+    known = {field.name for field in dataclasses.fields(options)}  # type: ignore[arg-type]
+    check_keys("batches", values, known | {"accumulate"}, needed={"accumulate"})
+    drawn = {name: value for name, value in values.items() if name != "accumulate"}
+    made = make_section(options, "batches", dict(drawn, seed=seed))
+    check_micro_batches(drawn["batch_size"], values["accumulate"])
+    return made, values["accumulate"]
 
 
 def make(made: type[Options], name: str, values: Mapping[str, Any]) -> Options:

@@ -20,6 +20,7 @@ from brainjax.experiment.sections import (
     Options,
     check_keys,
     make,
+    make_batches,
     make_section,
     pick_dtype,
     plain_values,
@@ -146,7 +147,12 @@ class InferenceOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One experiment as checked objects; ``config`` is what it was made from."""
+    """One experiment as checked objects.
+
+    Attributes:
+      config: what it was made from.
+      accumulate: micro-batches of a step, see ``training.train_step``.
+    """
 
     config: dict[str, Any]
     seed: int
@@ -154,6 +160,7 @@ class Experiment:
     phantom: PhantomOptions
     split: SplitOptions
     batches: PipelineOptions
+    accumulate: int
     augment: AugmentOptions
     optimizer: OptimizerOptions
     loop: LoopOptions
@@ -247,12 +254,12 @@ def build_segmentation(config: Mapping[str, Any]) -> Experiment:
         name: make_section(options, name, plain[name])  # type: ignore[type-var]
         for name, options in sections.items()
     }
+    batches, accumulate = make_batches(PipelineOptions, plain["batches"], seed=plain["seed"])
     experiment = Experiment(
         config=plain,
         seed=plain["seed"],
-        batches=make_section(
-            PipelineOptions, "batches", dict(plain["batches"], seed=plain["seed"])
-        ),
+        batches=batches,
+        accumulate=accumulate,
         inference=_inference(plain["inference"], plain["batches"]["patch_shape"]),
         **made,
     )

@@ -14,6 +14,7 @@ import jax
 import optax
 
 from brainjax import parallel, training
+from brainjax.errors import InputError
 from brainjax.files import write_json
 from brainjax.training import Augment, Checkpoints, LoopOptions, LoopResult, TrainState
 
@@ -44,6 +45,7 @@ class Training:
       learning_rate: its schedule, for the log.
       augment: see ``training.train_step``.
       average_decay: of the parameters' moving average.
+      accumulate: micro-batches of a step, see ``training.train_step``.
       loop: how long, and what happens how often.
       steps_per_epoch: batches that make one pass.
       batch_size: over all devices.
@@ -65,6 +67,7 @@ class Training:
     learning_rate: optax.Schedule
     augment: Augment
     average_decay: float
+    accumulate: int
     loop: LoopOptions
     steps_per_epoch: int
     batch_size: int
@@ -93,10 +96,16 @@ def fit(run: Training, workdir: Path) -> tuple[LoopResult, bool]:
 
     Returns:
       How it ended, and whether this call trained at all.
+
+    Raises:
+      InputError: batch or micro-batches do not divide by the number of devices, or
+        updates were not finite too often.
     """
     mesh = parallel.make_mesh(run.batch_size)
+    _check_share(run, devices=mesh.size)
     everywhere = parallel.replicated(mesh)
-    state = jax.jit(run.create, out_shardings=everywhere)(jax.random.key(run.seed))
+    with parallel.cached():
+        state = jax.jit(run.create, out_shardings=everywhere)(jax.random.key(run.seed))
     step = jax.jit(
         functools.partial(
             training.train_step,
@@ -106,9 +115,11 @@ def fit(run: Training, workdir: Path) -> tuple[LoopResult, bool]:
             learning_rate=run.learning_rate,
             augment=run.augment,
             average_decay=run.average_decay,
+            accumulate=run.accumulate,
         ),
         donate_argnums=0,
         out_shardings=everywhere,
+        compiler_options=training.compiler_options(),
     )
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
         resumed = checkpoints.restore_latest(state)
@@ -157,6 +168,17 @@ def fit(run: Training, workdir: Path) -> tuple[LoopResult, bool]:
     if result.stopped == "early":
         print(f"stopped early: no better score in {run.loop.patience} validations", flush=True)
     return result, result.numbers["train/steps"] > start
+
+
+def _check_share(run: Training, *, devices: int) -> None:
+    """Every device has to get its share of every micro-batch."""
+    together = run.accumulate * devices
+    if run.batch_size % together:
+        raise InputError(
+            f"batches.batch_size {run.batch_size} with batches.accumulate {run.accumulate} makes "
+            f"micro-batches of {run.batch_size // run.accumulate}, which do not divide by the "
+            f"{devices} devices here; try batch_size {-(-run.batch_size // together) * together}"
+        )
 
 
 def _begin_from(state: TrainState, variables: Mapping[str, Any]) -> TrainState:

@@ -250,7 +250,7 @@ def overridden(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
     Raises:
       InputError: another setting would change, or one that does not exist.
     """
-    changed = {section: value for section, value in config.items()}
+    changed = experiment.complete_saved(config)
     for name, value in overrides.items():
         section, _, key = name.partition(".")
         if section not in ("inference", "evaluation") or (key not in changed.get(section, ())):

@@ -15,7 +15,7 @@ import numpy as np
 
 from brainjax.errors import InputError
 from brainjax.evaluation import repeats_markdown, summarise_repeats
-from brainjax.experiment import ClassificationExperiment, build
+from brainjax.experiment import ClassificationExperiment, build, complete_saved
 from brainjax.files import read_json, write_json, write_text
 from brainjax.jobs.evaluate_classifier import evaluate_classifier
 from brainjax.jobs.fit import CHECKPOINTS, INTERRUPTED, latest_run
@@ -236,7 +236,7 @@ def _is_finished(run: _Run) -> bool:
     config, summary = run.folder / _FINISHED, run.folder / "summary.json"
     if not (config.is_file() and summary.is_file()):
         return False
-    return read_json(config) == as_json(run.experiment.config)
+    return complete_saved(read_json(config)) == as_json(run.experiment.config)
 
 
 def _slug(name: str) -> str:

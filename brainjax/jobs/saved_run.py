@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from brainjax.errors import InputError
-from brainjax.experiment import ClassificationExperiment, Experiment
+from brainjax.experiment import ClassificationExperiment, Experiment, complete_saved
 from brainjax.jobs.predictor import versions
 from brainjax.jobs.prepare import Data
 
@@ -53,8 +53,8 @@ def check_configuration(
     Raises:
       InputError: lists every difference.
     """
-    saved = {"task": "segmentation", **run["config"]}
-    changed = _differences(_fixed(saved), _fixed(as_json(built.config)))
+    saved = _fixed(complete_saved(run["config"]))
+    changed = _differences(saved, _fixed(as_json(built.config)))
     if changed:
         raise InputError(
             f"{workdir} holds a run of another configuration ({'; '.join(changed)}); "

@@ -68,6 +68,7 @@ def train(built: Experiment, workdir: Path) -> int:
             learning_rate=built.make_learning_rate(steps_per_epoch),
             augment=built.make_augment(),
             average_decay=built.optimizer.average_decay,
+            accumulate=built.accumulate,
             loop=built.loop,
             steps_per_epoch=steps_per_epoch,
             batch_size=built.batches.batch_size,

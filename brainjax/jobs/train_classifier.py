@@ -76,6 +76,7 @@ def train_classifier(
             learning_rate=built.make_learning_rate(steps_per_epoch),
             augment=built.make_augment(len(data.class_names)),
             average_decay=built.optimizer.average_decay,
+            accumulate=built.accumulate,
             loop=_logged_every_epoch(built.loop, steps_per_epoch),
             steps_per_epoch=steps_per_epoch,
             batch_size=built.batches.batch_size,

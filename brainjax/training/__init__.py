@@ -1,12 +1,20 @@
 """State, step, optimiser, checkpoints, loop and logs of a training run."""
 
+from brainjax.training.accumulation import check_micro_batches
 from brainjax.training.checkpoint import Checkpoints
 from brainjax.training.logs import MetricsLog, ProgressPrinter, format_duration, read_history
 from brainjax.training.loop import Loop, LoopOptions, LoopResult
 from brainjax.training.optimizer import OptimizerOptions, learning_rate_schedule, make_optimizer
 from brainjax.training.schedules import plateau_factor
 from brainjax.training.state import TrainState, create_state
-from brainjax.training.step import Augment, Objective, classify_step, predict_step, train_step
+from brainjax.training.step import (
+    Augment,
+    Objective,
+    classify_step,
+    compiler_options,
+    predict_step,
+    train_step,
+)
 
 __all__ = [
     "Augment",
@@ -19,7 +27,9 @@ __all__ = [
     "OptimizerOptions",
     "ProgressPrinter",
     "TrainState",
+    "check_micro_batches",
     "classify_step",
+    "compiler_options",
     "create_state",
     "format_duration",
     "learning_rate_schedule",

@@ -67,6 +67,8 @@ def run(mode: str = "train", *, variant: str = "demo", workdir: Path | None = No
         ({"loop__steps": -5}, "set one of them"),
         ({"loop__epochs": 3}, "set one of them"),
         ({"batches__patch_shape": (20, 16, 16)}, "try (16, 16, 16)"),
+        ({"batches__accumulate": 4}, "batch_size 2 does not divide by batches.accumulate 4"),
+        ({"batches__accumulate": 0}, "batches.accumulate 0: expected a whole number, 1 or more"),
         ({"mode": "evaluate"}, "no checkpoints here"),
         ({"mode": "predict"}, "--input=PATH"),
         ({"mode": "predict", "checkpoints": [Path("/nowhere")], "inputs": [Path("x")]}, "/nowhere"),
