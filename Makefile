@@ -34,8 +34,10 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.pipeline
 	$(BIN)/python -m benchmarks.metrics
 	$(BIN)/python -m benchmarks.convolution --peer torch
+	$(BIN)/python -m benchmarks.speed --peer torch
 	$(BIN)/python -m benchmarks.complexity
 	$(BIN)/python -m benchmarks.images
+	$(BIN)/python -m benchmarks.scaling
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -185,7 +185,7 @@ def test_the_rate_falls_on_a_plateau(kaggle, tmp_path, no_report) -> None:
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file as torchvision would write it, of a narrow ResNet-10 and 1000 classes."""
     torch = pytest.importorskip("torch")
-    from tests.torch_reference.resnet import STAGES, ResNet
+    from benchmarks.torch_reference.resnet import STAGES, ResNet
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "resnet.pth"

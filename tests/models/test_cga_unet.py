@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import runpy
-from pathlib import Path
 
 import flax.linen as nn
 import jax
@@ -17,7 +15,6 @@ from brainjax.losses import Objective
 from brainjax.models import MODELS, CGAUNet, UNet
 from brainjax.weights import cga_unet as weights
 
-REFERENCE = Path(__file__).parents[1] / "torch_reference" / "cga_unet.py"
 OBJECTIVES = {
     "paper": Objective(),
     "released": Objective(attention_weight=20.0, inter_form="released"),
@@ -189,8 +186,10 @@ def variables_of(reference, variant):
 @pytest.mark.parametrize(("variant", "checkpoint"), [("released", False), ("paper", True)])
 def test_outputs_and_gradients_equal_pytorch(variant, checkpoint, rng):
     torch = pytest.importorskip("torch")
-    module = runpy.run_path(str(REFERENCE))
-    reference = randomized(module["CGAUNet"](variant, width=8), rng)
+    from benchmarks.torch_reference.cga_unet import CGAUNet as Reference
+    from benchmarks.torch_reference.cga_unet import total_loss
+
+    reference = randomized(Reference(variant, width=8), rng)
     variables = variables_of(reference, variant)
     image = rng.normal(size=(2, 16, 24, 32, 4)).astype(np.float32)
     labels = rng.integers(0, 4, size=(2, 16, 24, 32)).astype(np.uint8)
@@ -224,7 +223,7 @@ def test_outputs_and_gradients_equal_pytorch(variant, checkpoint, rng):
     # Gradients in f64: PyTorch's own f32 ones are a few in a thousand off where the sign
     # of an activation is decided by rounding.
     reference.double()
-    theirs = module["total_loss"](variant, *reference(x.double()), torch.from_numpy(labels))
+    theirs = total_loss(variant, *reference(x.double()), torch.from_numpy(labels))
     theirs.backward()
     assert float(total) == pytest.approx(float(theirs.detach()), rel=1e-4)
     named = dict(reference.named_parameters())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
+import importlib
 
 import jax
 import numpy as np
@@ -21,11 +20,7 @@ torch = pytest.importorskip("torch")
 
 
 def reference(name):
-    path = Path(__file__).parents[1] / "torch_reference" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"torch_reference_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(f"benchmarks.torch_reference.{name}")
 
 
 resnet, vgg, densenet = map(reference, ("resnet", "vgg", "densenet"))

@@ -1,11 +1,9 @@
-"""VGG in PyTorch, written for these tests from the paper; names are torchvision's."""
+"""VGG in PyTorch, from the paper; names are torchvision's."""
 
 from __future__ import annotations
 
-import pytest
-
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
+import torch
+from torch import nn
 
 STAGES = {11: (1, 1, 2, 2, 2), 16: (2, 2, 3, 3, 3)}
 

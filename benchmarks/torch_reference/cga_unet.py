@@ -1,4 +1,4 @@
-"""The CGA U-Net in PyTorch, written for these tests from the paper and the list of names.
+"""The CGA U-Net in PyTorch, from the paper and the list of names.
 
 Parameter names and shapes are those of the released checkpoint.
 """
@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import itertools
 
-import pytest
-
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
+import torch
+from torch import nn
+from torch.nn import functional
 
 
 class Holder(nn.Module):
@@ -24,14 +22,17 @@ class Holder(nn.Module):
 
 
 def conv(inputs, outputs, size=3, stride=1):
+    """A convolution with bias, padded by half its kernel."""
     return nn.Conv3d(inputs, outputs, size, stride=stride, padding=size // 2)
 
 
 def norm(kind, width):
+    """Group norm of 8 groups, or batch norm."""
     return nn.GroupNorm(8, width) if kind == "group" else nn.BatchNorm3d(width)
 
 
 def block(kind, width):
+    """The layers of a residual block, in the order of the checkpoint's names."""
     parts = {}
     for index in (1, 2):
         parts[f"bn{index}"] = norm(kind, width)
@@ -40,12 +41,13 @@ def block(kind, width):
 
 
 def run_block(module, x):
+    """Norm, ReLU and convolution, twice, added to the input."""
     y = module.conv1(torch.relu(module.bn1(x)))
     return x + module.conv2(torch.relu(module.bn2(y)))
 
 
 class CGAUNet(nn.Module):
-    """Both variants; in training mode without dropout, to compare gradients."""
+    """Both variants, without dropout: gradients are compared, and times of the same work."""
 
     def __init__(self, variant="released", classes=4, width=16, channels=4):
         super().__init__()

@@ -1,11 +1,9 @@
-"""The plain networks of papers 2 and 4 in PyTorch, written for these tests."""
+"""The plain networks of papers 2 and 4 in PyTorch."""
 
 from __future__ import annotations
 
-import pytest
-
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
+import torch
+from torch import nn
 
 
 class CNN(nn.Module):

@@ -1,11 +1,9 @@
-"""ResNet in PyTorch, written for these tests from the paper; names are torchvision's."""
+"""ResNet in PyTorch, from the paper; names are torchvision's."""
 
 from __future__ import annotations
 
-import pytest
-
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
+import torch
+from torch import nn
 
 STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 

@@ -1,16 +1,16 @@
-"""DenseNet in PyTorch, written for these tests from the paper; names are torchvision's."""
+"""DenseNet in PyTorch, from the paper; names are torchvision's."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-import pytest
-
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
+import torch
+from torch import nn
 
 
 class DenseLayer(nn.Module):
+    """A 1x1 and a 3x3 convolution, joined to the input."""
+
     def __init__(self, inputs, growth):
         super().__init__()
         self.norm1 = nn.BatchNorm2d(inputs)

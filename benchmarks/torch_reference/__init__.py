@@ -1,0 +1,1 @@
+"""The networks in PyTorch: what the tests compare with, and what ``benchmarks.speed`` times."""
