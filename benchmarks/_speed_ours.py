@@ -147,7 +147,7 @@ def _training(
         donate_argnums=0,
         out_shardings=everywhere,
     )
-    compiled = step.lower(state, batch).compile()
+    compiled = step.lower(state, batch).compile(compiler_options=training.compiler_options())
 
     def run(calls: int) -> None:
         nonlocal state

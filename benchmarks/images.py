@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=500, help="files read cold")
     parser.add_argument("--json", help="also write the numbers here")
     options = parser.parse_args()
+    parallel.start()
     built = _build(options.config, options.root)
     with tempfile.TemporaryDirectory() as folder:
         found = _find(built, Path(folder))
@@ -127,7 +128,7 @@ def _train(
             learning_rate=built.make_learning_rate(steps),
             augment=built.make_augment(classes), average_decay=built.optimizer.average_decay,
         ),
-        donate_argnums=0,
+        donate_argnums=0, compiler_options=training.compiler_options(),
     )  # fmt: skip
     mesh = parallel.make_mesh(built.batches.batch_size)
     batches = _open(built, records)
