@@ -5,7 +5,7 @@
 The MACs of the network and of a whole training step are counted for every configuration,
 at the size that it has without a data set. Some are trained for a few steps by ``jobs.fit``
 at a smaller size, and the compiler is asked for the bytes that the step reads and writes
-and for its temporary memory. These figures depend on JAX's version, but not on processor,
+and for its memory. These figures depend on JAX's version, but not on processor,
 cores or load: convolutions are compiled as with ``BRAINJAX_CPU_CONV=sum2d``, which every
 CPU can do, and not with oneDNN.
 
@@ -40,7 +40,7 @@ import numpy as np
 
 from benchmarks._cost_runs import STEPS, Run, build, make_run
 from brainjax import experiment, parallel, training
-from brainjax.complexity import CompiledCosts, costs_of, count_macs, count_parameters
+from brainjax.complexity import costs_of, count_macs, count_parameters
 from brainjax.files import write_json
 from brainjax.jobs.fit import Training, fit
 from brainjax.layers.cpu_convolution import SWITCH
@@ -89,6 +89,7 @@ class Compiled:
       batch: shape of the images of a step.
       bytes_accessed: read and written by all operations.
       temporary_bytes: the most that XLA holds at a time beside arguments and results.
+      held_bytes: arguments, results and temporary memory; what is donated counts once.
       compilations: of the step in one run, in which batches and the factor of the learning
         rate change.
       compilations_resumed: the same in a run that goes on after a checkpoint; None where
@@ -98,6 +99,7 @@ class Compiled:
     batch: tuple[int, ...]
     bytes_accessed: float | None
     temporary_bytes: int | None
+    held_bytes: int | None
     compilations: int
     compilations_resumed: int | None
 
@@ -117,24 +119,30 @@ def count(name: str) -> Counted:
     """Counts the MACs of a configuration of ``NAMES``; computes nothing."""
     built = build(name)
     run = make_run(built)
-    state = jax.eval_shape(run.training.create, jax.random.key(0))
-    forward = functools.partial(run.training.model.apply, train=False)
+    state = _abstract_state(run)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
+
+    def forward(variables: Any, inputs: dict[str, jax.Array]) -> Any:
+        return run.training.model.apply(variables, **inputs, train=False)
+
     frozen = None
     if isinstance(built, experiment.ClassificationExperiment) and built.weights.train == "head":
-        frozen = _step_macs(make_run(built, frozen=True))
+        other = make_run(built, frozen=True)
+        frozen = _step_macs(other, _abstract_state(other))
     return Counted(
         batch=run.batch["image"].shape,
         parameters=count_parameters(state.params),
-        macs_forward=count_macs(
-            lambda *given: forward(given[0], **given[1]), variables, run.inputs
-        ),
-        macs_step=_step_macs(run),
+        macs_forward=count_macs(forward, variables, run.inputs),
+        macs_step=_step_macs(run, state),
         macs_step_frozen=frozen,
     )
 
 
-def _step_macs(run: Run) -> int:
+def _abstract_state(run: Run) -> training.TrainState:
+    return jax.eval_shape(run.training.create, jax.random.key(0))
+
+
+def _step_macs(run: Run, state: training.TrainState) -> int:
     given = run.training
     step = functools.partial(
         training.train_step,
@@ -146,7 +154,6 @@ def _step_macs(run: Run) -> int:
         average_decay=given.average_decay,
         accumulate=given.accumulate,
     )
-    state = jax.eval_shape(given.create, jax.random.key(0))
     return count_macs(step, state, run.batch, jax.ShapeDtypeStruct((), jnp.float32))
 
 
@@ -158,21 +165,31 @@ def measure(name: str) -> Compiled:
         mock.patch.dict(os.environ, {SWITCH: "sum2d"}),
         tempfile.TemporaryDirectory() as folder,
     ):
-        costs, compilations = _train(run.training, Path(folder))
+        compiled, compilations = _train(run.training, Path(folder))
         if name in RESUMED:
             loop = dataclasses.replace(run.training.loop, steps=2 * STEPS)
             _, resumed = _train(dataclasses.replace(run.training, loop=loop), Path(folder))
+    costs = costs_of(compiled)
     return Compiled(
         batch=run.batch["image"].shape,
         bytes_accessed=costs.bytes_accessed,
         temporary_bytes=costs.temporary_bytes,
+        held_bytes=_held_bytes(compiled),
         compilations=compilations,
         compilations_resumed=resumed,
     )
 
 
-def _train(run: Training, workdir: Path) -> tuple[CompiledCosts, int]:
-    """Trains by ``jobs.fit``; the costs of its step, and how often that was compiled."""
+def _held_bytes(compiled: jax.stages.Compiled) -> int | None:
+    memory = compiled.memory_analysis()
+    if memory is None:
+        return None
+    given = memory.argument_size_in_bytes - memory.alias_size_in_bytes
+    return int(given + memory.output_size_in_bytes + memory.temp_size_in_bytes)
+
+
+def _train(run: Training, workdir: Path) -> tuple[jax.stages.Compiled, int]:
+    """Trains by ``jobs.fit``; its compiled step, and how often that was compiled."""
     steps: list[Any] = []
     make_loop = training.Loop
 
@@ -188,7 +205,7 @@ def _train(run: Training, workdir: Path) -> tuple[CompiledCosts, int]:
         result, _ = fit(run, workdir)
         batch = parallel.place_batch(next(run.open_batches(0)), parallel.make_mesh(run.batch_size))
         compiled = steps[0].lower(result.state, batch, np.float32(1)).compile()  # known already
-    return costs_of(compiled), len(seconds)
+    return compiled, len(seconds)
 
 
 @contextlib.contextmanager
@@ -225,12 +242,14 @@ def main() -> None:
         _print_row(name, row.batch, f"{row.parameters:,}", *(_cell(n, 1e-9) for n in macs))
     if not options.no_compile:
         print()
-        _print_head("batch", "accessed, MiB", "temporary, MiB", "compiled", "when resumed")
+        _print_head(
+            "batch", "accessed, MiB", "temporary, MiB", "held, MiB", "compiled", "when resumed"
+        )
         for name in (name for name in names if name in COMPILED):
             made = compiled[name] = measure(name)
-            sizes = [_cell(n, 2**-20) for n in (made.bytes_accessed, made.temporary_bytes)]
+            sizes = (made.bytes_accessed, made.temporary_bytes, made.held_bytes)
             times = [_cell(n, 1) for n in (made.compilations, made.compilations_resumed)]
-            _print_row(name, made.batch, *sizes, *times)
+            _print_row(name, made.batch, *(_cell(n, 2**-20) for n in sizes), *times)
     if options.json:
         tables = {"counted": counted, "compiled": compiled}
         rows = {

@@ -21,8 +21,10 @@ from benchmarks._cost_runs import CONFIGS
 from brainjax.files import read_json
 
 RECORD = read_json(Path(__file__).parent / "costs.json")
-MAY_RISE = {"bytes_accessed": 0.02, "temporary_bytes": 0.05}
-"""By what share; what is not named here has to be as recorded."""
+MAY_RISE = ("bytes_accessed", "temporary_bytes", "held_bytes")
+TOLERANCE = 0.02
+"""By what share those may rise; all others have to be as recorded."""
+SLOW_TO_TRACE = ("kaggle4_densenet121",)
 HOW = "if that is meant, record anew: python -m benchmarks.costs --json tests/costs.json"
 
 
@@ -37,10 +39,10 @@ def differences(found: dict[str, Any], recorded: dict[str, Any]) -> str:
     for name in sorted({*found, *recorded}):
         now, then = found.get(name), recorded.get(name)
         if name in MAY_RISE and now is not None and then is not None:
-            if now > then * (1 + MAY_RISE[name]):
+            if now > then * (1 + TOLERANCE):
                 told.append(
                     f"{name} rose by {now / then - 1:.1%}, from {then:,.0f} to {now:,.0f}; "
-                    f"{MAY_RISE[name]:.0%} is let pass"
+                    f"{TOLERANCE:.0%} is let pass"
                 )
         elif (list(now) if isinstance(now, tuple) else now) != then:
             told.append(f"{name} was {then}, now is {now}")
@@ -54,7 +56,13 @@ def test_every_configuration_is_recorded() -> None:
     assert files == {file.stem for file in CONFIGS.glob("[!_]*.py")}
 
 
-@pytest.mark.parametrize("name", benchmark.NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW_TO_TRACE else [])
+        for name in benchmark.NAMES
+    ],
+)
 def test_macs(name: str) -> None:
     found = dataclasses.asdict(benchmark.count(name))
     told = differences(found, RECORD["counted"][name])
@@ -90,8 +98,8 @@ def test_bytes_and_memory(name: str) -> None:
         ("compiled", {"bytes_accessed": 102}, ""),
         ("compiled", {"bytes_accessed": 50}, ""),
         ("compiled", {"bytes_accessed": None}, "bytes_accessed was 100, now is None"),
-        ("compiled", {"temporary_bytes": 106}, "temporary_bytes rose by 6.0%"),
-        ("compiled", {"temporary_bytes": 105}, ""),
+        ("compiled", {"temporary_bytes": 103}, "temporary_bytes rose by 3.0%"),
+        ("compiled", {"held_bytes": 200}, "held_bytes rose by 100.0%"),
         ("compiled", {"compilations": 2}, "compilations was 100, now is 2"),
     ],
 )
