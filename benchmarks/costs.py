@@ -122,7 +122,7 @@ def count(name: str) -> Counted:
     state = _abstract_state(run)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
 
-    def forward(variables: Any, inputs: dict[str, jax.Array]) -> Any:
+    def forward(variables: Any, inputs: dict[str, Any]) -> Any:
         return run.training.model.apply(variables, **inputs, train=False)
 
     frozen = None
@@ -213,9 +213,9 @@ def _compilations(name: str) -> Iterator[list[float]]:
     """A list that gets the seconds of each compilation of a function."""
     found: list[float] = []
 
-    def listen(event: str, seconds: float, **about: Any) -> None:
+    def listen(event: str, duration_secs: float, **about: str | int) -> None:
         if event.endswith("/backend_compile_duration") and about.get("fun_name") == name:
-            found.append(seconds)
+            found.append(duration_secs)
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
@@ -234,7 +234,8 @@ def main() -> None:
     names = [name for name in NAMES if options.case in name]
     if not names:
         parser.error(f"--case={options.case} picks none of {', '.join(NAMES)}")
-    counted, compiled = {}, {}
+    counted: dict[str, Counted] = {}
+    compiled: dict[str, Compiled] = {}
     _print_head("batch", "parameters", "MACs forward, G", "of a step, G", "of a frozen body's, G")
     for name in names:
         row = counted[name] = count(name)
@@ -251,12 +252,12 @@ def main() -> None:
             times = [_cell(n, 1) for n in (made.compilations, made.compilations_resumed)]
             _print_row(name, made.batch, *(_cell(n, 2**-20) for n in sizes), *times)
     if options.json:
-        tables = {"counted": counted, "compiled": compiled}
         rows = {
-            title: {name: dataclasses.asdict(row) for name, row in table.items()}
-            for title, table in tables.items()
+            "compiler": compiler(),
+            "counted": {name: dataclasses.asdict(row) for name, row in counted.items()},
+            "compiled": {name: dataclasses.asdict(row) for name, row in compiled.items()},
         }
-        write_json(options.json, {"compiler": compiler(), **rows})
+        write_json(options.json, rows)
 
 
 def _print_head(*titles: str) -> None:
