@@ -24,7 +24,7 @@ import jax
 from jax.sharding import AxisType
 
 from benchmarks._scaling_network import CLASSES, Setting, make_state, make_step
-from brainjax import parallel
+from brainjax import parallel, training
 from brainjax.batches import training_batches
 from brainjax.layers.cpu_convolution import SWITCH
 from brainjax.records import prepare_records
@@ -82,7 +82,7 @@ def measure(setting: Setting, devices: int, *, rounds: int) -> dict[str, Any]:
         records = prepare_records(find_cohort(Path(folder) / "scans"), Path(folder) / "records")
         with training_batches(records, [0, 1], built.batches) as batches:
             placed = parallel.place_batch(next(batches), mesh)
-            compiled = step.lower(state, placed).compile()
+            compiled = step.lower(state, placed).compile(training.compiler_options())
             state, metrics = compiled(state, placed)
             jax.block_until_ready(metrics)
             waited, begun = batches.waited_seconds, time.perf_counter()
@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--base-width", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    parallel.start()
     setting = Setting(side=options.side, batch=options.batch, base_width=options.base_width)
     print(json.dumps(measure(setting, options.devices, rounds=options.rounds)))
 

@@ -23,7 +23,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import argparse
 import contextlib
 import dataclasses
-import functools
 import platform
 import sys
 import tempfile
@@ -42,7 +41,7 @@ from benchmarks._cost_runs import STEPS, Run, build, make_run
 from brainjax import experiment, parallel, training
 from brainjax.complexity import costs_of, count_macs, count_parameters
 from brainjax.files import write_json
-from brainjax.jobs.fit import Training, fit
+from brainjax.jobs.fit import Training, fit, training_step
 from brainjax.layers.cpu_convolution import SWITCH
 
 NAMES = (
@@ -143,18 +142,8 @@ def _abstract_state(run: Run) -> training.TrainState:
 
 
 def _step_macs(run: Run, state: training.TrainState) -> int:
-    given = run.training
-    step = functools.partial(
-        training.train_step,
-        model=given.model,
-        objective=given.objective,
-        optimizer=given.optimizer,
-        learning_rate=given.learning_rate,
-        augment=given.augment,
-        average_decay=given.average_decay,
-        accumulate=given.accumulate,
-    )
-    return count_macs(step, state, run.batch, jax.ShapeDtypeStruct((), jnp.float32))
+    rate_factor = jax.ShapeDtypeStruct((), jnp.float32)
+    return count_macs(training_step(run.training), state, run.batch, rate_factor)
 
 
 def measure(name: str) -> Compiled:

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 from benchmarks._scaling_devices import measure as measure_devices
 from benchmarks._scaling_devices import measure_in_child
 from benchmarks._scaling_network import Setting, measure, median_seconds
+from brainjax import parallel
 from brainjax.complexity import costs_of, count_macs
 from brainjax.files import write_json
 from brainjax.layers import (
@@ -233,6 +234,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="repetitions, the median counts")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     options = parser.parse_args()
+    parallel.start()
     device = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
     print(f"CGA U-Net of {options.base_width} channels on {device}")
     tables = {

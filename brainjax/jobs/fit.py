@@ -91,6 +91,20 @@ def latest_run(workdir: Path) -> dict[str, Any] | None:
     return None if found is None else found[1]
 
 
+def training_step(run: Training) -> Callable[..., Any]:
+    """``train_step`` of a run, not yet compiled, as ``(state, batch, rate_factor) -> ...``."""
+    return functools.partial(
+        training.train_step,
+        model=run.model,
+        objective=run.objective,
+        optimizer=run.optimizer,
+        learning_rate=run.learning_rate,
+        augment=run.augment,
+        average_decay=run.average_decay,
+        accumulate=run.accumulate,
+    )
+
+
 def fit(run: Training, workdir: Path) -> tuple[LoopResult, bool]:
     """Trains, or goes on after the last checkpoint in ``workdir``.
 
@@ -107,16 +121,7 @@ def fit(run: Training, workdir: Path) -> tuple[LoopResult, bool]:
     with parallel.cached():
         state = jax.jit(run.create, out_shardings=everywhere)(jax.random.key(run.seed))
     step = jax.jit(
-        functools.partial(
-            training.train_step,
-            model=run.model,
-            objective=run.objective,
-            optimizer=run.optimizer,
-            learning_rate=run.learning_rate,
-            augment=run.augment,
-            average_decay=run.average_decay,
-            accumulate=run.accumulate,
-        ),
+        training_step(run),
         donate_argnums=0,
         out_shardings=everywhere,
         compiler_options=training.compiler_options(),
