@@ -192,16 +192,16 @@ def test_a_flipped_byte_in_the_packed_stream(tmp_path: Path, position: int) -> N
     refuse(tmp_path / "a.nii.gz", bytes(data))
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"this is a text file, not a scan\n" * 99,
-        gzip.compress(b"this is a text file, not a scan\n" * 99),
-        gzip.compress(b""),
-        b"\x89PNG\r\n\x1a\n" + bytes(999),
-        bytes(400),
-    ],
-)
+OTHER_KINDS = {
+    "text": b"this is a text file, not a scan\n" * 99,
+    "packed-text": gzip.compress(b"this is a text file, not a scan\n" * 99, mtime=0),
+    "packed-nothing": gzip.compress(b"", mtime=0),
+    "png": b"\x89PNG\r\n\x1a\n" + bytes(999),
+    "zeros": bytes(400),
+}
+
+
+@pytest.mark.parametrize("data", OTHER_KINDS.values(), ids=OTHER_KINDS.keys())
 def test_other_kinds_of_files(tmp_path: Path, data: bytes) -> None:
     assert "not a NIfTI" in refuse(tmp_path / "a.nii.gz", data)
 
