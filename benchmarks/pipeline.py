@@ -5,30 +5,38 @@
 Crops are read warm (the files are in the page cache), one at a time, by one
 thread. "ArrayRecord" is what a crop would cost without the voxel store: the
 whole case is decompressed and then sliced. The phantoms lie in a temporary
-folder, about 150 MB a case.
+folder, about 150 MB a case. Augmented samples are counted where a training step
+would get them: ours are cropped on the host and augmented by the compiled
+program, MONAI's (where it is installed) come from its cached loader; the two
+take turns, and the memory that each holds the cases in is told.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import multiprocessing
 import os
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 
+import jax
 import numpy as np
 import tensorflow_datasets as tfds
 
+from benchmarks import _pipeline_monai as monai
+from brainjax import parallel
+from brainjax.augment import AugmentOptions, augment_volumes
 from brainjax.batches import PipelineOptions, training_batches, uniform_start
 from brainjax.files import write_json
 from brainjax.records import SCHEMA_VERSION, Records, prepare_records
-from brainjax.scans import find_cohort, write_phantom_cohort
+from brainjax.scans import Cohort, find_cohort, write_phantom_cohort
 
 Shape = tuple[int, int, int]
 
@@ -59,9 +67,69 @@ def batches_per_second(records: Records, options: PipelineOptions, batches: int)
         return batches / (time.perf_counter() - start)
 
 
+def our_samples(records: Records, options: PipelineOptions) -> Generator[None, None, None]:
+    """Augmented batches, each ready on the device when the next is asked for."""
+    augment = jax.jit(functools.partial(augment_volumes, options=AugmentOptions()))
+    mesh = parallel.make_mesh(options.batch_size)
+    with training_batches(records, range(len(records)), options) as pipeline:
+        for number, batch in enumerate(pipeline):
+            jax.block_until_ready(
+                augment(jax.random.key(number), parallel.place_batch(batch, mesh))
+            )
+            yield
+
+
+def samples_in_turns(
+    loaders: Mapping[str, Iterator[object]], *, batch_size: int, batches: int, rounds: int = 5
+) -> dict[str, float]:
+    """Median samples per second of each loader, which take turns of some batches."""
+    for loader in loaders.values():
+        next(loader)
+    rates: dict[str, list[float]] = {name: [] for name in loaders}
+    for _ in range(rounds):
+        for name, loader in loaders.items():
+            start = time.perf_counter()
+            for _ in islice(loader, batches):
+                pass
+            rates[name].append(batches * batch_size / (time.perf_counter() - start))
+    return {name: statistics.median(found) for name, found in rates.items()}
+
+
+def compare_loaders(
+    cohort: Cohort, records: Records, options: PipelineOptions, *, batches: int
+) -> dict[str, float | None]:
+    """Augmented samples per second, ours and MONAI's, and the memory the cases take."""
+    with_monai = monai.available()
+    loaders: dict[str, Generator[object, None, None]] = {"ours": our_samples(records, options)}
+    cached = None
+    if with_monai:
+        before = resident_megabytes()
+        dataset = monai.cached_dataset(cohort.cases, options.patch_shape)
+        loaders["MONAI"] = monai.batches(
+            dataset, batch_size=options.batch_size, threads=options.threads
+        )
+        cached = (resident_megabytes() - before) / len(cohort.cases)
+    rates = samples_in_turns(loaders, batch_size=options.batch_size, batches=batches)
+    for loader in loaders.values():
+        loader.close()
+    peer = rates.get("MONAI")
+    return {
+        "augmented samples, ours, per second": rates["ours"],
+        "augmented samples, MONAI's cached loader, per second": peer,
+        "ours / MONAI's": None if peer is None else rates["ours"] / peer,
+        "MONAI's cache in memory, MB per case": cached,
+    }
+
+
+def resident_megabytes() -> float:
+    """Memory that this process holds now, in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def measure(
     folder: Path, *, cases: int, shape: Shape, patch: Shape, repeats: int
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Makes the phantoms and measures each stage; units are in the names."""
     raw = folder / "raw"
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as elsewhere:  # own memory
@@ -113,6 +181,7 @@ def measure(
         "random crop from the ArrayRecord, ms": median_milliseconds(decode_crop, 5),
         "whole case from the voxel store, ms": median_milliseconds(lambda: records.read_case(0), 5),
         "batches of 2, per second": batches_per_second(records, options, repeats),
+        **compare_loaders(cohort, records, options, batches=max(1, repeats // 10)),
     }
 
 
@@ -133,7 +202,8 @@ def main() -> None:
         )
     print(f"{options.cases} phantoms of {shape} x 4, crops of {patch} x 4\n")
     for name, value in numbers.items():
-        print(f"{name:<48} {value:10.2f}")
+        told = "not installed" if value is None else f"{value:10.2f}"
+        print(f"{name:<54} {told:>10}")
     if options.json:
         write_json(
             options.json,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import _speed_ours, _speed_roofline, speed
+from benchmarks import _pipeline_monai, _speed_ours, _speed_roofline, pipeline, speed
 from benchmarks._speed_cases import CASES, choose_cases, peer_variants
 from benchmarks._speed_child import Child, ChildError
 from brainjax.errors import InputError
@@ -130,3 +130,20 @@ def test_speed_reckons_with_the_roofline(monkeypatch) -> None:
     assert speed.achieved(row, {"flop": 9e12, "bytes_moved": None, **rates})["roofline_s"] == 3.0
     *_, cells = speed.table([row | bound_by_memory]).splitlines()
     assert cells.endswith("| 0.8 | 0.4 | 50% |")
+
+
+def test_pipeline_measures_small_phantoms(tmp_path: Path, monkeypatch, capsys) -> None:
+    """Every row is a number; MONAI's are where it is installed."""
+    arguments = ["--cases", "2", "--repeats", "2", "--shape", "32", "32", "24"]
+    written = tmp_path / "pipeline.json"
+    monkeypatch.setattr(
+        sys, "argv", ["pipeline", *arguments, "--patch", "16", "16", "16", "--json", str(written)]
+    )
+    pipeline.main()
+    told = json.loads(written.read_text())["measured"]
+    peers = {name for name in told if "MONAI" in name}
+    assert len(peers) == 3
+    measured = set(told) if _pipeline_monai.available() else set(told) - peers
+    assert {name for name, value in told.items() if value is not None} == measured
+    assert told["augmented samples, ours, per second"] > 0
+    assert "augmented samples, ours" in capsys.readouterr().out
