@@ -55,6 +55,11 @@ class UNet(nn.Module):
     checkpoint_blocks: bool = False
     dtype: Any = None
 
+    @property
+    def halvings(self) -> int:
+        """How many times each axis is halved."""
+        return HALVINGS
+
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool = False) -> SegmentationOutput:
         """Segments ``image``.
@@ -65,14 +70,15 @@ class UNet(nn.Module):
             the statistics of this batch.
 
         Returns:
-          Logits [B, *spatial, K], f32, and what a subclass adds.
+          Logits [B, *spatial, K], f32, with deep supervision coarser ones, and what a
+        subclass adds.
 
         Raises:
           InputError: a spatial axis does not divide by 8, or an unknown variant.
         """
         if self.variant not in NORM:
             raise InputError(f"variant is 'paper' or 'released', not {self.variant!r}")
-        check_spatial_shape(image.shape[1:-1], halvings=HALVINGS)
+        check_spatial_shape(image.shape[1:-1], halvings=self.halvings)
         skips, features = self._encode(image, train=train)
         found = self._guide(image, features)
         features = features if found.features_after is None else found.features_after
