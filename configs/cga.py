@@ -47,24 +47,24 @@ def get_config(variant="demo"):
         name="cga_unet",
         variant="paper" if variant == "paper" else "released",
         base_width=8 if demo else 16,
-        dropout=0.2,
-        intra=True,
-        inter=True,
+        norm="",  # of the variant; or group, batch, instance
+        dropout=0.2, intra=True, inter=True,
         intra_classes=(),  # empty: all; (3,) is Table 4's "Intra (class4)"
         attention_from="image",  # or "features", Figure 5's comparison
+        deep_supervision=False,  # heads on coarser levels of the decoder
         checkpoint_blocks=False,  # recompute activations: less memory, more time
         dtype="float32" if demo else "bfloat16",
-    )
+    )  # fmt: skip
     config.objective = dict(
-        dice_weight=1.0,
-        dice_over="batch",
+        target="classes",  # or "regions": WT, TC and ET by sigmoid
+        dice_weight=1.0, dice_over="batch",
         cross_entropy_weight=1.0 if demo else 0.0,  # not the paper's: makes short runs converge
         attention_weight=20.0 if released else 1.0,
         inter_weight=1.0 if released else 0.1,  # the paper: to the order of the other two
         inter_form="released" if released else "paper",
         inter_sign=1,  # -1 is Table 4's "Baseline - inter"
         inter_start_epoch=10 if demo else 20,
-    )
+    )  # fmt: skip
     config.optimizer = dict(
         algorithm="amsgrad" if released else "adam",
         learning_rate=3e-3 if demo else 1e-3,

@@ -15,6 +15,12 @@ TASKS = ("segmentation", "classification")
 ADDED = {"batches": {"accumulate": 1}}
 """Keys that saved configurations may lack, and the values that stand for what was done then."""
 
+ADDED_TO_SEGMENTATION: dict[str, dict[str, Any]] = {
+    "model": {"deep_supervision": False, "norm": ""},
+    "objective": {"target": "classes"},
+}
+"""The same for segmentation alone."""
+
 
 def build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
     """Checks a configuration and makes an experiment of it.
@@ -40,5 +46,9 @@ def complete_saved(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> complete_saved({"task": "segmentation", "batches": {"batch_size": 2}})["batches"]
     {'accumulate': 1, 'batch_size': 2}
     """
-    added = {name: {**keys, **config[name]} for name, keys in ADDED.items() if name in config}
-    return {"task": "segmentation", **config, **added}
+    config = {"task": "segmentation", **config}
+    lacking: dict[str, dict[str, Any]] = dict(ADDED)
+    if config["task"] == "segmentation":
+        lacking |= ADDED_TO_SEGMENTATION
+    added = {name: {**keys, **config[name]} for name, keys in lacking.items() if name in config}
+    return {**config, **added}

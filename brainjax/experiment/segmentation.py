@@ -28,7 +28,7 @@ from brainjax.experiment.sections import (
 from brainjax.inference import PostprocessOptions, SlidingWindowOptions, WholeVolumeOptions
 from brainjax.losses import Objective
 from brainjax.models import MODELS
-from brainjax.scans import LabelConvention
+from brainjax.scans import TISSUES, LabelConvention, painted_regions
 from brainjax.training import (
     Augment,
     LoopOptions,
@@ -38,6 +38,9 @@ from brainjax.training import (
     learning_rate_schedule,
     make_optimizer,
 )
+
+TARGETS = ("classes", "regions")
+"""What a network's outputs are: one class a voxel, or the overlapping regions WT, TC and ET."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -167,8 +170,18 @@ class Experiment:
     inference: InferenceOptions
     evaluation: EvaluationOptions
 
+    @property
+    def trains_regions(self) -> bool:
+        """Whether the network's outputs are overlapping regions and not classes."""
+        return self.config["objective"].get("target") == "regions"
+
     def make_model(self, num_classes: int) -> nn.Module:
-        """The network for so many classes."""
+        """The network for scans of so many classes.
+
+        Raises:
+          InputError: the section does not fit the network, or there are classes that
+            belong to no region in region-wise training.
+        """
         options = dict(self.config["model"])
         name, dtype = options.pop("name"), options.pop("dtype")
         if name not in MODELS:
@@ -178,9 +191,17 @@ class Experiment:
         if options.get("intra_classes") == ():
             options["intra_classes"] = None
         check_keys("model", options, known | {"name", "dtype"}, needed=set())
-        return make(
-            network, "model", dict(options, num_classes=num_classes, dtype=pick_dtype(dtype))
-        )
+        outputs = num_classes
+        if self.trains_regions:
+            if num_classes != len(TISSUES):
+                raise InputError(
+                    f"objective.target 'regions' is for scans of {', '.join(TISSUES)}; these have "
+                    f"{num_classes} classes: use target='classes'"
+                )
+            outputs = len(painted_regions())
+            if "attention_classes" in known:
+                options["attention_classes"] = num_classes
+        return make(network, "model", dict(options, num_classes=outputs, dtype=pick_dtype(dtype)))
 
     def abstract_state(self, model: nn.Module) -> TrainState:
         """Shapes of everything that training saves, without computing any of it.
@@ -207,11 +228,20 @@ class Experiment:
         return jax.ShapeDtypeStruct(shape, jnp.float32)
 
     def make_objective(self, steps_per_epoch: int) -> Objective:
-        """The loss; its inter-class term joins after so many epochs."""
+        """The loss; its inter-class term joins after so many epochs.
+
+        Raises:
+          InputError: a key is missing or unknown, or a value is refused.
+        """
         options = dict(self.config["objective"])
         if "inter_start_epoch" not in options:
             raise InputError("objective.inter_start_epoch is missing")
         start = options.pop("inter_start_epoch") * steps_per_epoch
+        target = options.pop("target", None)
+        if target not in TARGETS:
+            raise InputError(f"objective.target {target!r}: expected one of {list(TARGETS)}")
+        if target == "regions":
+            options["regions"] = tuple(classes for classes, _ in painted_regions())
         return make_section(Objective, "objective", dict(options, inter_start_step=start))
 
     def make_augment(self) -> Augment:
@@ -263,9 +293,26 @@ def build_segmentation(config: Mapping[str, Any]) -> Experiment:
         inference=_inference(plain["inference"], plain["batches"]["patch_shape"]),
         **made,
     )
-    experiment.abstract_state(experiment.make_model(num_classes=4))
+    model = experiment.make_model(num_classes=len(TISSUES))
+    experiment.abstract_state(model)
+    _check_window(experiment.inference.window, model)
     experiment.make_objective(steps_per_epoch=1)
     return experiment
+
+
+def _check_window(window: SlidingWindowOptions | WholeVolumeOptions, model: Any) -> None:
+    """Refuses windows that the network cannot halve, before training instead of after."""
+    step = 2**model.halvings
+    sizes: tuple[int, ...]
+    if isinstance(window, SlidingWindowOptions):
+        key, sizes = "patch_shape", window.patch_shape
+    else:
+        key, sizes = "multiple", (window.multiple,)
+    if any(size % step for size in sizes):
+        raise InputError(
+            f"inference.{key} {sizes if len(sizes) > 1 else sizes[0]} does not divide by {step}: "
+            f"the network halves each axis {model.halvings} times; use a multiple of {step}"
+        )
 
 
 def _inference(options: dict[str, Any], training_patch: tuple[int, ...]) -> InferenceOptions:

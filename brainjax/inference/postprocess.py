@@ -8,6 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from brainjax.errors import InputError
+from brainjax.scans.labels import painted_regions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +42,31 @@ class PostprocessOptions:
                 raise InputError(f"{name}: expected 0 (off) or a number of voxels, found {value}")
 
 
-def labels_from_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    """Returns the most probable class of every voxel.
+def labels_from_probabilities(probabilities: np.ndarray, *, regions: bool = False) -> np.ndarray:
+    """Returns the most probable class of every voxel, or the class that regions leave visible.
 
     Args:
-      probabilities: `[..., K]`; of equal ones the first wins.
+      probabilities: of classes, `[..., K]`; of equal ones the first wins.
+      regions: whether they are of regions instead, `[..., 1 + R]`, as ``predict_step`` gives
+        them. A voxel is in a region whose probability is above one half; whole tumour is
+        oedema, over it the core is necrosis, and over that enhancing tumour
+        (``scans.labels.PAINTED``), whether or not the regions lie in one another.
 
     Returns:
       `[...]` uint8.
 
     >>> labels_from_probabilities(np.array([[0.2, 0.8, 0.0], [0.4, 0.3, 0.3]]))
     array([1, 0], dtype=uint8)
+    >>> found = np.array([[0.1, 0.9, 0.4, 0.1], [0.1, 0.9, 0.8, 0.4], [0.3, 0.7, 0.1, 0.6]])
+    >>> labels_from_probabilities(found, regions=True)
+    array([2, 1, 3], dtype=uint8)
     """
-    return np.argmax(probabilities, axis=-1).astype(np.uint8)
+    if not regions:
+        return np.argmax(probabilities, axis=-1).astype(np.uint8)
+    labels = np.zeros(probabilities.shape[:-1], np.uint8)
+    for channel, (_, painted) in enumerate(painted_regions(), start=1):
+        labels[probabilities[..., channel] > 0.5] = painted
+    return labels
 
 
 def postprocess(labels: np.ndarray, options: PostprocessOptions) -> np.ndarray:

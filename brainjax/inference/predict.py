@@ -31,6 +31,7 @@ def segment_volume(
     *,
     modalities: Sequence[str],
     postprocessing: PostprocessOptions | None = None,
+    regions: bool = False,
     with_probabilities: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -44,6 +45,7 @@ def segment_volume(
       modalities: the order of channels that the checkpoint was trained on.
       postprocessing: rules for the labels; none by default. The probabilities
         stay as predicted.
+      regions: whether the probabilities are of regions, see ``labels_from_probabilities``.
       with_probabilities: return them too.
       progress: called with `(done, in all)` as the prediction goes on.
 
@@ -72,7 +74,7 @@ def segment_volume(
             f"{volume.case_id}: the network returned probabilities that are not finite; "
             f"expected numbers: use a checkpoint from before the training diverged"
         )
-    labels = labels_from_probabilities(probabilities)
+    labels = labels_from_probabilities(probabilities, regions=regions)
     labels = postprocess(labels, postprocessing or PostprocessOptions())
     return labels, probabilities if with_probabilities else None
 
@@ -138,7 +140,7 @@ def write_segmentation(
       output_convention: how to write classes as values; by default as the data
         set that the scan comes from does.
       probabilities: `[D, H, W, K]`, written beside the labels as a 4D float32
-        file, in the order of classes, if given.
+        file, in the order of classes or regions, if given.
       name: file name instead of the case id.
 
     Returns:

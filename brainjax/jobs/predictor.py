@@ -56,6 +56,7 @@ class Predictor:
             self.experiment.inference.window,
             modalities=self.modalities,
             postprocessing=self.experiment.inference.postprocess,
+            regions=self.experiment.trains_regions,
             **options,
         )
 
@@ -84,9 +85,9 @@ def versions() -> dict[str, str]:
     }
 
 
-def compiled_predict(model: Any) -> Predict:
+def compiled_predict(model: Any, *, regions: bool) -> Predict:
     """The network's prediction as one function for all checkpoints of that network."""
-    return jax.jit(functools.partial(predict_step, model=model))
+    return jax.jit(functools.partial(predict_step, model=model, regions=regions))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,6 +150,7 @@ def load_predictor(
     for other in found[1:]:
         same = (
             other.model == first.model
+            and other.experiment.trains_regions == first.experiment.trains_regions
             and other.experiment.data.modalities == first.experiment.data.modalities
             and other.label_convention == first.label_convention
         )
@@ -159,7 +161,7 @@ def load_predictor(
             )
     return Predictor(
         experiment=first.experiment,
-        predict=compiled_predict(first.model),
+        predict=compiled_predict(first.model, regions=first.experiment.trains_regions),
         variables=tuple(trained.variables for trained in found),
         modalities=first.experiment.data.modalities,
         label_convention=first.label_convention,
@@ -204,6 +206,10 @@ def _read_released_weights(path: Path, config: Mapping[str, Any] | None) -> _Tra
             "add --config=configs/cga.py:released"
         )
     built = _for_segmentation(config, path)
+    if built.trains_regions:
+        raise InputError(
+            f"{path}: the released network knows classes; set objective.target=classes"
+        )
     convention = built.data.label_convention
     convention = "brats2019" if convention == "auto" else convention
     num_classes = len(CONVENTIONS[convention].classes)

@@ -82,7 +82,9 @@ def train(built: Experiment, workdir: Path) -> int:
             open_batches=lambda start: training_batches(
                 records, data.training, built.batches, start_step=start
             ),
-            validate=_make_validation(built, data, records, compiled_predict(model)),
+            validate=_make_validation(
+                built, data, records, compiled_predict(model, regions=built.trains_regions)
+            ),
             score_name=SCORE,
             shown=tuple(f"val/dice/{name}" for name in ("ET", "WT", "TC", "mean")),
             describe=functools.partial(describe_run, built, data),
@@ -126,7 +128,8 @@ def _make_validation(
                 image, labels = case.full_image(), case.full_labels()
                 probabilities = predict_whole_volume(predict, variables, image, window)
             predicted = postprocess(
-                labels_from_probabilities(probabilities), built.inference.postprocess
+                labels_from_probabilities(probabilities, regions=built.trains_regions),
+                built.inference.postprocess,
             )
             scores += score_case(
                 predicted,

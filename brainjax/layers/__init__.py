@@ -7,30 +7,46 @@ from brainjax.layers.attention import (
     class_affinity,
     class_mask,
 )
+from brainjax.layers.attention_gate import AttentionGate
+from brainjax.layers.conv_block import ConvBlock, PReLU
 from brainjax.layers.convolution import Conv
 from brainjax.layers.initialization import uniform_fan_in
-from brainjax.layers.normalization import BatchNorm, GroupNorm
+from brainjax.layers.normalization import BatchNorm, GroupNorm, InstanceNorm
 from brainjax.layers.pooling import (
     inter_class_distance,
     intra_class_update,
     masked_average_pool,
 )
+from brainjax.layers.resampling import (
+    average_pool_by_2,
+    interpolate_down,
+    interpolate_up,
+    max_pool_by_2,
+)
 from brainjax.layers.residual import ResidualBlock
 from brainjax.layers.upsampling import UpConv
 
 __all__ = [
+    "AttentionGate",
     "BatchNorm",
     "ContextPrior",
     "Conv",
+    "ConvBlock",
     "GroupNorm",
+    "InstanceNorm",
+    "PReLU",
     "ResidualBlock",
     "SelfAttention",
     "SupervisedAttention",
     "UpConv",
+    "average_pool_by_2",
     "class_affinity",
     "class_mask",
     "inter_class_distance",
+    "interpolate_down",
+    "interpolate_up",
     "intra_class_update",
     "masked_average_pool",
+    "max_pool_by_2",
     "uniform_fan_in",
 ]

@@ -74,7 +74,7 @@ def convolve(
 
 
 class Conv(nn.Module):
-    """A convolution with ``k // 2`` zeros on both sides of every axis.
+    """A convolution, by default with ``k // 2`` zeros on both sides of every axis.
 
     Parameters: ``kernel`` [*k, Cin, features] and ``bias`` [features].
 
@@ -82,6 +82,7 @@ class Conv(nn.Module):
       features: channels of the output.
       kernel_size: one number or one for each spatial axis.
       strides: one number or one for each spatial axis.
+      padding: zeros on both sides of every axis, in place of ``k // 2``.
       use_bias: whether to add a bias.
       dtype: type to compute in; the promoted type of input and parameters by default.
       param_dtype: type of the parameters.
@@ -92,6 +93,7 @@ class Conv(nn.Module):
     features: int
     kernel_size: int | Sequence[int]
     strides: int | Sequence[int] = 1
+    padding: int | None = None
     use_bias: bool = True
     dtype: Any = None
     param_dtype: Any = jnp.float32
@@ -108,7 +110,8 @@ class Conv(nn.Module):
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = convolve(x, kernel, strides=self.strides)
+        padding = None if self.padding is None else ((self.padding, self.padding),) * rank
+        y = convolve(x, kernel, strides=self.strides, padding=padding)
         return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
 
 

@@ -9,19 +9,19 @@ import jax
 
 from brainjax.layers.convolution import Conv
 from brainjax.layers.initialization import uniform_fan_in
-from brainjax.layers.normalization import BatchNorm, GroupNorm
+from brainjax.layers.normalization import normalize
 
 
 class ResidualBlock(nn.Module):
     """Norm, ReLU, 3x3x3 convolution, twice, and the input added.
 
     Attributes:
-      norm: ``"group"`` or ``"batch"``.
+      norm: ``"group"``, ``"batch"`` or ``"instance"``.
       groups: of group norm.
       dtype: of the computation; statistics are f32 in any case.
     """
 
-    norm: Literal["group", "batch"] = "group"
+    norm: Literal["group", "batch", "instance"] = "group"
     groups: int = 8
     dtype: Any = None
 
@@ -35,7 +35,15 @@ class ResidualBlock(nn.Module):
         """
         y = x
         for index in (1, 2):
-            y = self._normalize(y, train=train, name=f"norm{index}")
+            y = normalize(
+                y,
+                self.norm,
+                train=train,
+                name=f"norm{index}",
+                groups=self.groups,
+                relu=True,
+                dtype=self.dtype,
+            )
             y = Conv(
                 x.shape[-1],
                 3,
@@ -44,10 +52,3 @@ class ResidualBlock(nn.Module):
                 name=f"conv{index}",
             )(y)
         return x + y
-
-    def _normalize(self, x: jax.Array, *, train: bool, name: str) -> jax.Array:
-        if self.norm == "group":
-            return GroupNorm(self.groups, relu=True, dtype=self.dtype, name=name)(x)
-        if self.norm == "batch":
-            return BatchNorm(relu=True, dtype=self.dtype, name=name)(x, train=train)
-        raise ValueError(f"norm is 'group' or 'batch', not {self.norm!r}")

@@ -39,15 +39,42 @@ def soft_dice_loss(
     >>> round(float(loss), 3)  # 1 - 2 * 1 / (1.5 + 1)
     0.2
     """
+    batch, number = probabilities.shape[0], probabilities.shape[-1]
+    numbers = jnp.arange(number, dtype=jnp.int32)[None, None]
+    truth = labels.astype(jnp.int32).reshape(batch, -1, 1) == numbers  # fused, never stored
+    return dice_of_masks(probabilities, truth, chosen=classes, over=over, epsilon=epsilon)
+
+
+def dice_of_masks(
+    probabilities: jax.Array,
+    truth: jax.Array,
+    *,
+    chosen: Sequence[int] | None = None,
+    over: Literal["batch", "example"] = "batch",
+    epsilon: float = 1e-5,
+) -> jax.Array:
+    """``soft_dice_loss`` of masks that may overlap.
+
+    Args:
+      probabilities: [B, *spatial, K].
+      truth: [B, *spatial, K], boolean.
+      chosen: the channels that count; all by default.
+      over: as for ``soft_dice_loss``.
+      epsilon: added to the denominator.
+
+    Returns:
+      f32 scalar, between 0 and the number of channels that count.
+    """
     if over not in ("batch", "example"):
         raise ValueError(f"over is 'batch' or 'example', not {over!r}")
     batch, number = probabilities.shape[0], probabilities.shape[-1]
     predicted = probabilities.astype(jnp.float32).reshape(batch, -1, number)
-    numbers = jnp.arange(number, dtype=jnp.int32)[None, None]
-    truth = labels.astype(jnp.int32).reshape(batch, -1, 1) == numbers  # fused, never stored
-    chosen = jnp.array(tuple(classes), jnp.int32)
-    shared = jnp.sum(jnp.where(truth, predicted, 0.0), axis=1)[:, chosen]  # [B, classes]
-    total = (jnp.sum(predicted, axis=1) + jnp.sum(truth, axis=1))[:, chosen]
+    truth = truth.reshape(batch, -1, number)
+    shared = jnp.sum(jnp.where(truth, predicted, 0.0), axis=1)  # [B, K]
+    total = jnp.sum(predicted, axis=1) + jnp.sum(truth, axis=1)
+    if chosen is not None:
+        index = jnp.array(tuple(chosen), jnp.int32)
+        shared, total = shared[:, index], total[:, index]
     if over == "batch":
         shared, total = (jnp.sum(v, axis=0, keepdims=True) for v in (shared, total))
     losses = 1.0 - 2.0 * shared / (total + epsilon)

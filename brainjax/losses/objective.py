@@ -8,13 +8,16 @@ from typing import Literal, Protocol
 import jax
 import jax.numpy as jnp
 
-from brainjax.losses.attention import attention_loss, inter_class_loss
+from brainjax.losses.attention import attention_loss, inter_class_loss, sample_labels_down
 from brainjax.losses.cross_entropy import cross_entropy_loss
+from brainjax.losses.deep_supervision import deep_supervision_weights
 from brainjax.losses.dice import soft_dice_loss
+from brainjax.losses.regions import region_cross_entropy_loss, region_dice_loss
 
 
 class _Output(Protocol):
     logits: jax.Array
+    coarse_logits: tuple[jax.Array, ...]
     attention: jax.Array | None
     distance: jax.Array | None
 
@@ -22,6 +25,9 @@ class _Output(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Objective:
     """Weighted sum of soft Dice, attention, inter-class loss and, if wanted, cross-entropy.
+
+    Dice and cross-entropy of coarser heads are taken against the labels sampled down to
+    them and counted with ``deep_supervision_weights``.
 
     Defaults are the paper's; the released code has ``attention_weight=20`` and
     ``inter_form="released"``.
@@ -40,6 +46,8 @@ class Objective:
       cross_entropy_weight: of the mean cross-entropy of all voxels; not in the paper,
         where it is 0. It gives a gradient where the Dice has none (false voxels of a
         class that the batch lacks), which short runs with small batches need.
+      regions: classes that each channel of the logits unites, for region-wise training:
+        sigmoid, and binary cross-entropy. Empty: a softmax over classes.
     """
 
     dice_weight: float = 1.0
@@ -52,6 +60,7 @@ class Objective:
     dice_classes: tuple[int, ...] = (1, 2, 3)
     dice_epsilon: float = 1e-5
     cross_entropy_weight: float = 0.0
+    regions: tuple[tuple[int, ...], ...] = ()
 
     def __call__(
         self, output: _Output, labels: jax.Array, step: jax.Array | int
@@ -66,22 +75,20 @@ class Objective:
 
         Returns:
           The total and f32 scalars: ``loss`` (the total), ``dice_loss``,
-          ``cross_entropy_loss``, ``attention_loss``, ``inter_loss`` (with its sign; all
-          without weights, and ``inter_loss`` also before it counts) and ``distance``
-          (mean D).
+          ``cross_entropy_loss`` (both at full resolution), ``attention_loss``,
+          ``inter_loss`` (with its sign; all without weights, and ``inter_loss`` also
+          before it counts) and ``distance`` (mean D).
         """
-        dice = soft_dice_loss(
-            jax.nn.softmax(output.logits.astype(jnp.float32), axis=-1),
-            labels,
-            classes=self.dice_classes,
-            over=self.dice_over,
-            epsilon=self.dice_epsilon,
-        )
-        parts = {"dice_loss": dice}
-        total = self.dice_weight * dice
-        if self.cross_entropy_weight:
-            parts["cross_entropy_loss"] = cross_entropy_loss(output.logits, labels)
-            total += self.cross_entropy_weight * parts["cross_entropy_loss"]
+        heads = (output.logits, *output.coarse_logits)
+        parts: dict[str, jax.Array] = {}
+        total = jnp.zeros((), jnp.float32)
+        for logits, weight in zip(heads, deep_supervision_weights(len(heads)), strict=True):
+            found = self._of_head(logits, sample_labels_down(labels, logits.shape[1:-1]))
+            parts = parts or found
+            if weight:
+                total += weight * self.dice_weight * found["dice_loss"]
+                if self.cross_entropy_weight:
+                    total += weight * self.cross_entropy_weight * found["cross_entropy_loss"]
         if output.attention is not None:
             parts["attention_loss"] = attention_loss(output.attention, labels)
             total += self.attention_weight * parts["attention_loss"]
@@ -91,3 +98,29 @@ class Objective:
             parts["distance"] = jnp.mean(output.distance.astype(jnp.float32))
             total += self.inter_weight * jnp.where(step >= self.inter_start_step, inter, 0.0)
         return total, {"loss": total, **parts}
+
+    def _of_head(self, logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+        """Dice and, if wanted, cross-entropy of one head on its own grid."""
+        if self.regions:
+            found = {
+                "dice_loss": region_dice_loss(
+                    logits, labels, self.regions, over=self.dice_over, epsilon=self.dice_epsilon
+                )
+            }
+            if self.cross_entropy_weight:
+                found["cross_entropy_loss"] = region_cross_entropy_loss(
+                    logits, labels, self.regions
+                )
+            return found
+        found = {
+            "dice_loss": soft_dice_loss(
+                jax.nn.softmax(logits.astype(jnp.float32), axis=-1),
+                labels,
+                classes=self.dice_classes,
+                over=self.dice_over,
+                epsilon=self.dice_epsilon,
+            )
+        }
+        if self.cross_entropy_weight:
+            found["cross_entropy_loss"] = cross_entropy_loss(logits, labels)
+        return found

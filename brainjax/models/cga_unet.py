@@ -35,19 +35,22 @@ class CGAUNet(UNet):
       intra_classes: only these classes are written back (single-class ablation).
       attention_from: ``"image"``, or ``"features"`` for Figure 5's comparison, a single
         1x1x1 convolution on the deepest features.
+      attention_classes: classes of the attention map, where they are not those of the
+        logits, as in region-wise training; 0 for the same.
     """
 
     intra: bool = True
     inter: bool = True
     intra_classes: Sequence[int] | None = None
     attention_from: Literal["image", "features"] = "image"
+    attention_classes: int = 0
 
     def _guide(self, image: jax.Array, features: jax.Array) -> SegmentationOutput:
         """Applies the supervised attention module to the deepest features."""
         if not (self.intra or self.inter):
             return SegmentationOutput(logits=features)
         updated, attention, prototypes = SupervisedAttention(
-            num_classes=self.num_classes,
+            num_classes=self.attention_classes or self.num_classes,
             rate=2**HALVINGS,
             mask=MASK[self.variant],
             update=self.intra,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -206,18 +205,6 @@ def _standardized(image: jax.Array) -> jax.Array:
     return centred / spread
 
 
-def he_normal_fan_out(
-    key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32
-) -> jax.Array:
-    """Draws a kernel [*k, Cin, Cout] with variance ``2 / (prod(k) * Cout)``."""
-    return _normal(key, shape, 2.0 / (math.prod(shape[:-2]) * shape[-1]), dtype)
-
-
-def he_normal_fan_in(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
-    """Draws a kernel [*k, Cin, Cout] with variance ``2 / (prod(k) * Cin)``."""
-    return _normal(key, shape, 2.0 / math.prod(shape[:-1]), dtype)
-
-
 def flatten(features: jax.Array) -> jax.Array:
     """[B, h, w, C] to [B, h * w * C]: rows, columns, channels.
 
@@ -240,9 +227,3 @@ def refuse_smaller(network: str, height: int, width: int, least: int) -> None:
             f"image: {height}x{width} is too small for {network}, which halves it until nothing "
             f"is left; expected at least {least}x{least}: use a larger image_size"
         )
-
-
-def _normal(key: jax.Array, shape: tuple[int, ...], variance: float, dtype: Any) -> jax.Array:
-    """Normal numbers drawn in one row: XLA takes twice as long to compile draws of many axes."""
-    row = jax.random.normal(key, (math.prod(shape),), dtype)
-    return math.sqrt(variance) * row.reshape(shape)

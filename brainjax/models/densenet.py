@@ -16,8 +16,9 @@ import jax.numpy as jnp
 from brainjax.errors import InputError
 from brainjax.layers.convolution import Conv
 from brainjax.layers.image_pooling import average_pool, max_pool
+from brainjax.layers.initialization import he_normal_fan_in
 from brainjax.layers.normalization import BatchNorm
-from brainjax.models.classifier import Classifier, he_normal_fan_in, refuse_smaller
+from brainjax.models.classifier import Classifier, refuse_smaller
 
 # Table 1 of the paper: layers of each block.
 DEPTHS = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32)}

@@ -12,6 +12,8 @@ class SegmentationOutput:
 
     Attributes:
       logits: [B, *spatial, K], f32.
+      coarse_logits: of deep supervision, f32, each level's half as fine as the one before
+        it, the finest, [B, *spatial / 2, K], first; empty without.
       attention: the attention map S, [B, *spatial / 8, K], f32.
       prototypes: of the classes, [B, K, C], f32.
       distance: between the prototypes of one example, D, [B], f32.
@@ -20,6 +22,7 @@ class SegmentationOutput:
     """
 
     logits: jax.Array
+    coarse_logits: tuple[jax.Array, ...] = ()
     attention: jax.Array | None = None
     prototypes: jax.Array | None = None
     distance: jax.Array | None = None

@@ -15,8 +15,9 @@ import jax
 from brainjax.errors import InputError
 from brainjax.layers.convolution import Conv
 from brainjax.layers.image_pooling import max_pool
+from brainjax.layers.initialization import he_normal_fan_out
 from brainjax.layers.normalization import BatchNorm
-from brainjax.models.classifier import Classifier, he_normal_fan_out
+from brainjax.models.classifier import Classifier
 
 Block = Literal["basic", "bottleneck"]
 StrideOn = Literal["3x3", "1x1"]

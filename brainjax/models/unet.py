@@ -15,6 +15,7 @@ from brainjax.layers.initialization import uniform_fan_in
 from brainjax.layers.residual import ResidualBlock
 from brainjax.layers.upsampling import UpConv
 from brainjax.models.outputs import SegmentationOutput
+from brainjax.models.segmentation import check_spatial_shape, segmentation_heads
 
 BLOCKS = (1, 2, 2, 4)  # residual blocks of the encoder's levels, Table 1
 HALVINGS = len(BLOCKS) - 1
@@ -35,9 +36,10 @@ class UNet(nn.Module):
         (group norm, 1x1x1), the authors' code.
       num_classes: K.
       base_width: channels at full resolution.
-      norm: ``"group"`` or ``"batch"``; the variant's by default.
+      norm: ``"group"``, ``"batch"`` or ``"instance"``; empty is the variant's.
       norm_groups: of group norm; has to divide ``base_width``.
       dropout: share of whole channels dropped after the first convolution in training.
+      deep_supervision: whether coarser levels of the decoder get heads too.
       checkpoint_blocks: whether activations inside blocks are worked out again in the
         backward pass instead of kept: less memory for more time.
       dtype: of the computation, such as ``jnp.bfloat16``.
@@ -46,11 +48,17 @@ class UNet(nn.Module):
     variant: Literal["paper", "released"] = "paper"
     num_classes: int = 4
     base_width: int = 16
-    norm: Literal["group", "batch"] | None = None
+    norm: Literal["", "group", "batch", "instance"] = ""
     norm_groups: int = 8
     dropout: float = 0.2
+    deep_supervision: bool = False
     checkpoint_blocks: bool = False
     dtype: Any = None
+
+    @property
+    def halvings(self) -> int:
+        """How many times each axis is halved."""
+        return HALVINGS
 
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool = False) -> SegmentationOutput:
@@ -62,19 +70,24 @@ class UNet(nn.Module):
             the statistics of this batch.
 
         Returns:
-          Logits [B, *spatial, K], f32, and what a subclass adds.
+          Logits [B, *spatial, K], f32, with deep supervision coarser ones, and what a
+        subclass adds.
 
         Raises:
           InputError: a spatial axis does not divide by 8, or an unknown variant.
         """
         if self.variant not in NORM:
             raise InputError(f"variant is 'paper' or 'released', not {self.variant!r}")
-        check_spatial_shape(image.shape[1:-1])
+        check_spatial_shape(image.shape[1:-1], halvings=self.halvings)
         skips, features = self._encode(image, train=train)
         found = self._guide(image, features)
         features = features if found.features_after is None else found.features_after
-        logits = self._decode(features, skips, train=train)
-        return dataclasses.replace(found, logits=logits)
+        heads = segmentation_heads(
+            self._decode(features, skips, train=train),
+            num_classes=self.num_classes,
+            deep_supervision=self.deep_supervision,
+        )
+        return dataclasses.replace(found, logits=heads.logits, coarse_logits=heads.coarse_logits)
 
     def _guide(self, image: jax.Array, features: jax.Array) -> SegmentationOutput:
         """What is done with the deepest features; nothing here."""
@@ -94,8 +107,9 @@ class UNet(nn.Module):
                 y = self._conv(self.base_width * 2**level, 3, f"down{level}", strides=2)(y)
         return skips, y
 
-    def _decode(self, y: jax.Array, skips: list[jax.Array], *, train: bool) -> jax.Array:
-        """Logits [B, *spatial, K]."""
+    def _decode(self, y: jax.Array, skips: list[jax.Array], *, train: bool) -> list[jax.Array]:
+        """Features of all levels of the decoder, the finest first."""
+        found = []
         size = REDUCING_KERNEL[self.variant]
         for level in range(HALVINGS, 0, -1):
             width = self.base_width * 2 ** (level - 1)
@@ -106,8 +120,8 @@ class UNet(nn.Module):
             y = jnp.concatenate([skips[level - 1], y], axis=-1)
             y = self._conv(width, size, f"decoder{level}_merge")(y)
             y = self._block(f"decoder{level}_block")(y, train)
-        head = Conv(self.num_classes, 1, kernel_init=uniform_fan_in, dtype=jnp.float32, name="head")
-        return head(y)
+            found.append(y)
+        return found[::-1]
 
     def _block(self, name: str) -> nn.Module:
         block = ResidualBlock
@@ -124,21 +138,4 @@ class UNet(nn.Module):
             kernel_init=uniform_fan_in,
             dtype=self.dtype,
             name=name,
-        )
-
-
-def check_spatial_shape(shape: tuple[int, ...]) -> None:
-    """Refuses spatial shapes that the network cannot halve three times.
-
-    Raises:
-      InputError: names the shape and the nearest smaller one that works.
-
-    >>> check_spatial_shape((96, 128, 128))
-    """
-    step = 2**HALVINGS
-    if any(size % step for size in shape):
-        nearest = tuple(max(size // step, 1) * step for size in shape)
-        raise InputError(
-            f"patch_shape {tuple(shape)} does not divide by {step}: the network halves "
-            f"each axis {HALVINGS} times; try {nearest}"
         )

@@ -16,6 +16,7 @@ import jax
 from brainjax.errors import InputError
 from brainjax.layers.convolution import Conv
 from brainjax.layers.image_pooling import adaptive_average_pool, max_pool
+from brainjax.layers.initialization import he_normal_fan_out
 from brainjax.layers.normalization import BatchNorm
 from brainjax.models.classifier import (
     Classifier,
@@ -23,7 +24,6 @@ from brainjax.models.classifier import (
     Initializer,
     flatten,
     glorot_uniform,
-    he_normal_fan_out,
     refuse_smaller,
 )
 

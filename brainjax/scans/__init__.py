@@ -4,7 +4,14 @@ from brainjax.scans.cohort import find_cases_to_predict, find_cohort, read_volum
 from brainjax.scans.dicom import Series, read_series
 from brainjax.scans.figshare_mat import write_mat_slice
 from brainjax.scans.image_file import read_image_file, write_image_file
-from brainjax.scans.labels import CONVENTIONS, REGIONS, TISSUES, LabelConvention, convention
+from brainjax.scans.labels import (
+    CONVENTIONS,
+    REGIONS,
+    TISSUES,
+    LabelConvention,
+    convention,
+    painted_regions,
+)
 from brainjax.scans.nifti import from_lps, new_grid, read_image, to_lps, write_array
 from brainjax.scans.normalize import brain_box, brain_mask, zscore
 from brainjax.scans.phantom import write_phantom_cohort
@@ -44,6 +51,7 @@ __all__ = [
     "find_slices_to_predict",
     "from_lps",
     "new_grid",
+    "painted_regions",
     "read_image",
     "read_image_file",
     "read_series",

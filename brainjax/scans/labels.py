@@ -23,6 +23,9 @@ REGIONS: dict[str, tuple[str, ...]] = {
 }
 """Region to the tissues it unites, in the order of reporting."""
 
+PAINTED = {"WT": "oedema", "TC": "necrosis", "ET": "enhancing"}
+"""How regions become tissues again: painted in this order, each over those before it."""
+
 _UNKNOWN = 255
 
 
@@ -128,6 +131,18 @@ class LabelConvention:
             f"{source}: expected label values {_set(np.array(list(self.values.values())))} "
             f"({self.name}), found {_set(found)}; {advice}"
         )
+
+
+def painted_regions() -> tuple[tuple[tuple[int, ...], int], ...]:
+    """The classes that each region of ``PAINTED`` unites, and the class that it is painted as.
+
+    >>> painted_regions()
+    (((1, 2, 3), 2), ((1, 3), 1), ((3,), 3))
+    """
+    return tuple(
+        (tuple(TISSUES.index(each) for each in REGIONS[region]), TISSUES.index(tissue))
+        for region, tissue in PAINTED.items()
+    )
 
 
 def convention(name: str) -> LabelConvention:

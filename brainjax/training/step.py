@@ -146,10 +146,28 @@ def compiler_options() -> dict[str, str] | None:
     }
 
 
-def predict_step(variables: dict[str, Any], image: jax.Array, *, model: nn.Module) -> jax.Array:
-    """Class probabilities [B, D, H, W, K] of a batch [B, D, H, W, C], in f32."""
+def predict_step(
+    variables: dict[str, Any], image: jax.Array, *, model: nn.Module, regions: bool = False
+) -> jax.Array:
+    """Probabilities of a batch [B, D, H, W, C], in f32.
+
+    Args:
+      variables: of the network.
+      image: the batch.
+      model: the network, ``model(image, train=False)``.
+      regions: whether its logits are of regions, which may overlap, and not of classes.
+
+    Returns:
+      Those of the classes, [B, D, H, W, K]; or [B, D, H, W, 1 + R]: that of being outside
+      of all regions, and that of each region.
+    """
     output: Any = model.apply(variables, image, train=False)
-    return jax.nn.softmax(output.logits.astype(jnp.float32), axis=-1)
+    logits = output.logits.astype(jnp.float32)
+    if not regions:
+        return jax.nn.softmax(logits, axis=-1)
+    inside = jax.nn.sigmoid(logits)
+    outside = 1.0 - jnp.max(inside, axis=-1, keepdims=True)
+    return jnp.concatenate([outside, inside], axis=-1)
 
 
 def classify_step(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from brainjax.errors import InputError
-from brainjax.models.classifier import he_normal_fan_in, he_normal_fan_out
+from brainjax.layers.initialization import he_normal_fan_in, he_normal_fan_out
 from brainjax.models.cnn import CNN
 from brainjax.models.densenet import DenseNet
 from brainjax.models.outputs import ClassificationOutput
