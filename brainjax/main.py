@@ -18,7 +18,7 @@ from ml_collections import config_flags
 from brainjax import __version__
 from brainjax.errors import InputError
 
-MODES = ("train", "prepare", "evaluate", "predict")
+MODES = ("train", "crossvalidate", "prepare", "evaluate", "predict")
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "What to do: a file of configs/, with :VARIANT where it has several."
@@ -31,6 +31,10 @@ _INPUT = flags.DEFINE_multi_string(
 _OUTPUT = flags.DEFINE_string("output", None, "predict: folder to write to; WORKDIR/predictions.")
 _CHECKPOINT = flags.DEFINE_multi_string(
     "checkpoint", [], "predict, evaluate: runs or checkpoints to average; the best of WORKDIR."
+)
+_FOLD = flags.DEFINE_integer("fold", None, "crossvalidate: train this fold only, from 0; all.")
+_VARIANT = flags.DEFINE_multi_string(
+    "variant", [], "train, crossvalidate of an ablation: run this variant only; may be repeated."
 )
 _PROBABILITIES = flags.DEFINE_bool("probabilities", False, "predict: write probabilities as well.")
 
@@ -51,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
         output=None if _OUTPUT.value is None else Path(_OUTPUT.value),
         checkpoints=[Path(path) for path in _CHECKPOINT.value],
         write_probabilities=_PROBABILITIES.value,
+        fold=_FOLD.value,
+        variants=_VARIANT.value,
     )
 
 

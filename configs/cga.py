@@ -1,18 +1,21 @@
 """CGA U-Net (Li et al. 2021, "Category Guided Attention Network for Brain Tumor Segmentation").
 
-Alone, a demonstration on made-up heads: a narrow network, small patches, under five minutes on
-two CPU cores. ``:paper`` is the paper's recipe, ``:released`` that of the authors' code:
+Alone, a demonstration on made-up heads: under five minutes on two CPU cores. ``:paper`` is the
+paper's recipe, ``:released`` the authors' code's; cga_ablations.py has ``:ablation``, Table 4:
 
     python -m brainjax.main --config=configs/cga.py --workdir=runs/cga
-    python -m brainjax.main --config=configs/cga.py:paper --workdir=runs/paper \
-        --config.data.root=MICCAI_BraTS_2019_Data_Training
+    python -m brainjax.main --config=configs/cga.py:paper --workdir=runs/p --config.data.root=FOLDER
 """
+
+import runpy
 
 import ml_collections
 
 
 def get_config(variant="demo"):
-    """The numbers of one experiment: ``demo``, ``paper`` or ``released``."""
+    """The numbers of one experiment: ``demo``, ``paper``, ``released`` or an ablation."""
+    if "ablation" in variant:
+        return runpy.run_path(f"{__file__[:-3]}_ablations.py")["get_config"](variant)
     if variant not in ("demo", "paper", "released"):
         raise ValueError(f"configs/cga.py:{variant} does not exist; use :demo, :paper or :released")
     demo, released = variant == "demo", variant == "released"

@@ -73,7 +73,9 @@ def bootstrap_intervals(
     at_once = max(1, CELLS_AT_ONCE // cases)
     drawn: dict[str, list[np.ndarray]] = {}
     for start in range(0, samples, at_once):
-        weights = _draw(random, int(members.max()) + 1, min(at_once, samples - start))[members]
+        weights = draw_patients(random, int(members.max()) + 1, min(at_once, samples - start))[
+            members
+        ]
         for name, scores in _weighted_scores(weights, positive, right, rankings, names).items():
             drawn.setdefault(name, []).append(scores)
     tails = ((1 - confidence) / 2, (1 + confidence) / 2)
@@ -185,7 +187,7 @@ def auroc_of_ranks(positive: np.ndarray, ranks: np.ndarray) -> np.ndarray:
     return divide(wins, count * (len(ranks) - count))
 
 
-def _draw(random: np.random.Generator, patients: int, samples: int) -> np.ndarray:
+def draw_patients(random: np.random.Generator, patients: int, samples: int) -> np.ndarray:
     """How often each patient is drawn in each sample, float64 ``[patients, samples]``."""
     picks = random.integers(0, patients, (samples, patients)) * samples
     picks += np.arange(samples)[:, None]

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,12 @@ TITLES = {
 }
 
 
-def write_case_table(path: str | os.PathLike[str], scores: Iterable[RegionScore]) -> None:
+def write_case_table(
+    path: str | os.PathLike[str],
+    scores: Iterable[RegionScore],
+    *,
+    more: Mapping[str, Mapping[str, object]] | None = None,
+) -> None:
     """Writes a CSV with one row per case, atomically.
 
     Columns are ``case_id``, how the scores were computed, and for each region
@@ -60,7 +65,9 @@ def write_case_table(path: str | os.PathLike[str], scores: Iterable[RegionScore]
     check_comparable(scores)
     rows: dict[str, dict[str, object]] = {}
     for score in scores:
-        row = rows.setdefault(score.case_id, {name: getattr(score, name) for name in CASE_COLUMNS})
+        first = {"case_id": score.case_id, **(more or {}).get(score.case_id, {})}
+        first |= {name: getattr(score, name) for name in CASE_COLUMNS}
+        row = rows.setdefault(score.case_id, first)
         cells: dict[str, object] = {"outcome": score.outcome}
         for name in REQUIRED_COLUMNS + OPTIONAL_COLUMNS + COUNT_COLUMNS:
             cells[name] = getattr(score, name)

@@ -29,6 +29,7 @@ from brainjax.experiment.sections import (
     make_section,
     pick_dtype,
 )
+from brainjax.experiment.variants import Variants, read_variants
 from brainjax.losses import ClassificationObjective
 from brainjax.models import CLASSIFIERS
 from brainjax.records import TEXTURE_FEATURES, SliceRecordOptions, SliceSplitOptions
@@ -72,7 +73,7 @@ class ClassificationExperiment:
     loop: LoopOptions
     evaluation: ClassificationEvaluationOptions
     published: tuple[tuple[str, float], ...]
-    variants: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
+    variants: Variants
 
     def make_model(self, num_classes: int, *, pretrained: bool = False) -> nn.Module:
         """The network for so many classes.
@@ -230,10 +231,7 @@ def build_classification(plain: Mapping[str, Any]) -> ClassificationExperiment:
         ),
         batches=batches,
         accumulate=accumulate,
-        variants=tuple(
-            (str(name), tuple((str(key), value) for key, value in changes))
-            for name, changes in plain["variants"]
-        ),
+        variants=read_variants(plain["variants"]),
         published=tuple((str(name), float(value)) for name, value in plain["published"].items()),
         **made,
     )

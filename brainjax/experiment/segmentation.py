@@ -15,7 +15,7 @@ import optax
 from brainjax.augment import AugmentOptions, augment_volumes
 from brainjax.batches import PipelineOptions
 from brainjax.errors import InputError
-from brainjax.evaluation import HD95_METHODS, get_convention
+from brainjax.evaluation import HD95_METHODS, PublishedScores, get_convention
 from brainjax.experiment.sections import (
     Options,
     check_keys,
@@ -25,6 +25,7 @@ from brainjax.experiment.sections import (
     pick_dtype,
     plain_values,
 )
+from brainjax.experiment.variants import Variants, read_published, read_variants
 from brainjax.inference import PostprocessOptions, SlidingWindowOptions, WholeVolumeOptions
 from brainjax.losses import Objective
 from brainjax.models import MODELS
@@ -155,6 +156,8 @@ class Experiment:
     Attributes:
       config: what it was made from.
       accumulate: micro-batches of a step, see ``training.train_step``.
+      variants: name to dotted names and new values, for an ablation; empty of a single run.
+      published: what a paper prints of the variants.
     """
 
     config: dict[str, Any]
@@ -169,6 +172,8 @@ class Experiment:
     loop: LoopOptions
     inference: InferenceOptions
     evaluation: EvaluationOptions
+    variants: Variants
+    published: tuple[PublishedScores, ...]
 
     @property
     def trains_regions(self) -> bool:
@@ -279,7 +284,7 @@ def build_segmentation(config: Mapping[str, Any]) -> Experiment:
         "evaluation": EvaluationOptions,
     }
     known = {*sections, "task", "seed", "batches", "model", "objective", "inference"}
-    check_keys("config", plain, known, needed=known)
+    check_keys("config", plain, known | {"variants", "published"}, needed=known)
     made: dict[str, Any] = {
         name: make_section(options, name, plain[name])  # type: ignore[type-var]
         for name, options in sections.items()
@@ -291,6 +296,8 @@ def build_segmentation(config: Mapping[str, Any]) -> Experiment:
         batches=batches,
         accumulate=accumulate,
         inference=_inference(plain["inference"], plain["batches"]["patch_shape"]),
+        variants=read_variants(plain.get("variants", ())),
+        published=read_published(plain.get("published", ())),
         **made,
     )
     model = experiment.make_model(num_classes=len(TISSUES))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -211,31 +211,60 @@ def _score_set(
         )
         printer(number, len(cases))
     write_case_table(workdir / f"scores_{prefix}.csv", scores)
+    examples = case_examples(
+        cases,
+        scores,
+        {case.case_id: folder / f"{case.case_id}.nii.gz" for case in cases},
+        modalities=predictor.modalities,
+        label_convention=label_convention,
+        suffix="" if prefix == "val" else f" ({prefix})",
+    )
+    return Scored(prefix=prefix, scores=tuple(scores), examples=examples)
+
+
+def case_examples(
+    cases: Sequence[CaseFiles],
+    scores: Sequence[RegionScore],
+    segmentations: Mapping[str, Path],
+    *,
+    modalities: Sequence[str],
+    label_convention: str,
+    suffix: str = "",
+) -> tuple[CaseExample, ...]:
+    """The best, the median and the worst of some cases, read with their segmentations.
+
+    Args:
+      cases: raw files.
+      scores: of these cases.
+      segmentations: case to the file that was written.
+      modalities: order of the channels.
+      label_convention: of the scans and the segmentations.
+      suffix: stands after best, median and worst.
+    """
     mean_dice = {
         case.case_id: float(np.mean([s.dice for s in scores if s.case_id == case.case_id]))
         for case in cases
     }
-    chosen = select_examples(list(mean_dice), list(mean_dice.values()))
     files = {case.case_id: case for case in cases}
     examples = []
-    for rank, case_id in chosen.items():
+    for rank, case_id in select_examples(list(mean_dice), list(mean_dice.values())).items():
         volume = read_volume(
-            files[case_id], modalities=predictor.modalities, label_convention=label_convention
+            files[case_id], modalities=modalities, label_convention=label_convention
         )
-        written, _ = read_image(folder / f"{case_id}.nii.gz")
+        written, _ = read_image(segmentations[case_id])
         examples.append(
             CaseExample(
                 case_id=case_id,
-                rank=rank if prefix == "val" else f"{rank} ({prefix})",
+                rank=f"{rank}{suffix}",
                 image=volume.image,
                 modalities=volume.modalities,
                 reference=volume.labels,
-                predicted=labels_of.to_classes(written),
+                predicted=CONVENTIONS[label_convention].to_classes(written),
                 spacing_mm=volume.spacing_mm,
                 scores={f"dice/{s.region}": s.dice for s in scores if s.case_id == case_id},
             )
         )
-    return Scored(prefix=prefix, scores=tuple(scores), examples=tuple(examples))
+    return tuple(examples)
 
 
 def _case_rows(scored: Scored) -> list[dict[str, Any]]:

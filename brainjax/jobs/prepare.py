@@ -87,6 +87,16 @@ def find_data(experiment: Experiment, workdir: Path) -> Data:
     )
 
 
+def split_again(experiment: Experiment, data: Data) -> Data:
+    """The same scans, split as another fold of the experiment asks.
+
+    Raises:
+      InputError: there are fewer patients than folds.
+    """
+    training, validation, _ = _split(experiment, data.cohort)
+    return dataclasses.replace(data, training=training, validation=validation)
+
+
 def prepare(experiment: Experiment, data: Data, workdir: Path) -> Records:
     """Writes the records of all cases, once.
 

@@ -4,51 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from brainjax.errors import InputError
 from brainjax.evaluation import repeats_markdown, summarise_repeats
-from brainjax.experiment import ClassificationExperiment, build, complete_saved
+from brainjax.experiment import ClassificationExperiment, build
 from brainjax.files import read_json, write_json, write_text
 from brainjax.jobs.evaluate_classifier import evaluate_classifier
 from brainjax.jobs.fit import CHECKPOINTS, INTERRUPTED, latest_run
 from brainjax.jobs.predictor import versions
-from brainjax.jobs.saved_run import as_json, check_configuration
+from brainjax.jobs.saved_run import check_configuration
+from brainjax.jobs.several import (
+    Variant,
+    check_kind,
+    folder_name,
+    is_finished,
+    mark_finished,
+)
 from brainjax.jobs.slices import MADE_UP_NOTE, prepare_slice_records
 from brainjax.jobs.train_classifier import train_classifier
 from brainjax.report import write_comparison_report
 
 METRICS = ("test/accuracy", "test/balanced_accuracy", "test/f1/macro", "test/auroc/macro")
 
-_FINISHED = "finished.json"
-"""In a run's folder: the configuration of which everything is done."""
-
 _BY_SLICE, _BY_PATIENT, _BY_FOLD = "split by slice", "split by patient", "split by fold"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Variant:
-    """One of several ways to run an experiment.
-
-    Attributes:
-      name: of its folder and of its row; empty when there is only one.
-      changes: dotted names of the configuration to new values.
-    """
-
-    name: str
-    changes: Mapping[str, Any]
-
-    @property
-    def folder(self) -> str:
-        """The name as a folder's: ``focal + SMOTE`` becomes ``focal_smote``."""
-        return _slug(self.name)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,13 +65,13 @@ def train_all(built: ClassificationExperiment, workdir: Path) -> int:
         return train_classifier(built, workdir)
     for run in runs:
         print(f"\n{run.folder}", flush=True)
-        if _is_finished(run):
+        if is_finished(run.folder, run.experiment.config):
             print("finished before; kept", flush=True)
             continue
         run.folder.mkdir(parents=True, exist_ok=True)
         if train_classifier(run.experiment, run.folder, home=workdir) == INTERRUPTED:
             return INTERRUPTED
-        write_json(run.folder / _FINISHED, run.experiment.config)
+        mark_finished(run.folder, run.experiment.config)
     _compare(built, workdir, runs)
     return 0
 
@@ -113,33 +97,6 @@ def evaluate_all(
     _compare(built, workdir, runs)
 
 
-def runs_in(path: Path) -> list[Path]:
-    """The trained networks that a path means: all seeds of a repeated run, else itself.
-
-    Raises:
-      InputError: several experiments lie there.
-    """
-    if not path.is_dir() or (path / CHECKPOINTS).is_dir():
-        return [path]
-    seeds = _seeds(path)
-    if seeds:
-        return seeds
-    variants = sorted(
-        child for child in path.iterdir() if (child / CHECKPOINTS).is_dir() or _seeds(child)
-    )
-    if variants:
-        raise InputError(
-            f"{path}: holds several experiments ({', '.join(one.name for one in variants)}); "
-            f"choose one, such as {variants[0]}"
-        )
-    return [path]
-
-
-def _seeds(folder: Path) -> list[Path]:
-    found = [path for path in folder.glob("seed_*") if (path / CHECKPOINTS).is_dir()]
-    return sorted(found, key=lambda path: (len(path.name), path.name))
-
-
 def _plan(built: ClassificationExperiment, workdir: Path) -> list[_Run] | None:
     """Every run of the experiment, checked against what is there; None when it is one only.
 
@@ -148,7 +105,7 @@ def _plan(built: ClassificationExperiment, workdir: Path) -> list[_Run] | None:
     """
     variants = _variants(built, workdir)
     several = bool(variants[0].name) or built.repeats > 1
-    _check_kind(workdir, several)
+    check_kind(workdir, several=several)
     if not several:
         return None
     runs = [
@@ -165,22 +122,6 @@ def _plan(built: ClassificationExperiment, workdir: Path) -> list[_Run] | None:
         if found is not None:
             check_configuration(run.experiment, found, run.folder)
     return runs
-
-
-def _check_kind(workdir: Path, several: bool) -> None:
-    holds_one = (workdir / CHECKPOINTS).is_dir()
-    inside = [path.parent.name for path in sorted(workdir.glob(f"*/{CHECKPOINTS}"))]
-    inside += [path.parent.parent.name for path in sorted(workdir.glob(f"*/*/{CHECKPOINTS}"))]
-    if several and holds_one:
-        raise InputError(
-            f"{workdir}: holds a single run, this configuration asks for several; choose another "
-            "--workdir"
-        )
-    if inside and not several:
-        raise InputError(
-            f"{workdir}: holds several runs ({', '.join(dict.fromkeys(inside))}); repeat the first "
-            "command's options to go on with them, or choose another --workdir"
-        )
 
 
 def _variants(built: ClassificationExperiment, workdir: Path) -> list[Variant]:
@@ -204,7 +145,7 @@ def _variants(built: ClassificationExperiment, workdir: Path) -> list[Variant]:
 def _kept_apart(built: ClassificationExperiment, workdir: Path) -> str | None:
     """How the data could be divided with patients apart, as before or as the images say."""
     for name in (_BY_PATIENT, _BY_FOLD):
-        if (workdir / _slug(name)).is_dir():
+        if (workdir / folder_name(name)).is_dir():
             return name
     if (workdir / CHECKPOINTS).is_dir():
         return None
@@ -219,28 +160,11 @@ def _changed(
     built: ClassificationExperiment, variant: Variant, seed: int
 ) -> ClassificationExperiment:
     """The experiment of one variant and seed."""
-    config: dict[str, Any] = {**built.config, "seed": seed, "repeats": 1, "variants": ()}
-    for name, value in variant.changes.items():
-        section, _, key = name.partition(".")
-        if key not in config.get(section, ()):
-            raise InputError(f"variants: {variant.name!r} changes the unknown {name}")
-        config[section] = dict(config[section], **{key: value})
+    config = variant.change({**built.config, "seed": seed, "repeats": 1, "variants": ()})
     changed = build(config)
     if not isinstance(changed, ClassificationExperiment):
         raise InputError("task: expected classification")
     return changed
-
-
-def _is_finished(run: _Run) -> bool:
-    """Whether everything of this very configuration is done."""
-    config, summary = run.folder / _FINISHED, run.folder / "summary.json"
-    if not (config.is_file() and summary.is_file()):
-        return False
-    return complete_saved(read_json(config)) == as_json(run.experiment.config)
-
-
-def _slug(name: str) -> str:
-    return "_".join(re.findall(r"[a-z0-9]+", name.lower()))
 
 
 def _compare(built: ClassificationExperiment, workdir: Path, runs: Sequence[_Run]) -> None:
@@ -251,7 +175,7 @@ def _compare(built: ClassificationExperiment, workdir: Path, runs: Sequence[_Run
     whole: dict[str, float] = {}
     for row, (label, found) in enumerate(summaries.items()):
         numbers = _means(found) | (summarise_repeats(found) if len(found) > 1 else {})
-        prefix = f"{_slug(label)}/" if row else ""
+        prefix = f"{folder_name(label)}/" if row else ""
         whole |= {f"{prefix}{name}": value for name, value in numbers.items()}
     write_json(workdir / "summary.json", whole)
     table = repeats_markdown(summaries, METRICS)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from brainjax import experiment
 from brainjax.errors import InputError
-from brainjax.experiment import ClassificationExperiment
+from brainjax.experiment import ClassificationExperiment, Experiment
 from brainjax.jobs.classify import classify
+from brainjax.jobs.crossvalidate import crossvalidate, train_variants
 from brainjax.jobs.evaluate import evaluate
+from brainjax.jobs.folder_lock import alone_in
 from brainjax.jobs.predict import predict
 from brainjax.jobs.predictor import task_of
 from brainjax.jobs.prepare import find_data, prepare
-from brainjax.jobs.repeat import evaluate_all, runs_in, train_all
+from brainjax.jobs.repeat import evaluate_all, train_all
+from brainjax.jobs.several import check_kind, runs_in
 from brainjax.jobs.slices import prepare_slice_records
 from brainjax.jobs.train import train
 
@@ -31,11 +32,13 @@ def run(
     output: Path | None,
     checkpoints: Sequence[Path],
     write_probabilities: bool,
+    fold: int | None = None,
+    variants: Sequence[str] = (),
 ) -> int:
     """Runs one job.
 
     Args:
-      mode: ``train``, ``prepare``, ``evaluate`` or ``predict``.
+      mode: ``train``, ``crossvalidate``, ``prepare``, ``evaluate`` or ``predict``.
       config: the configuration; predict reads the checkpoint's own instead, and needs
         it only for a file of released weights.
       overrides: what the command line changed in it, dotted names to values.
@@ -44,6 +47,8 @@ def run(
       output: where predictions go.
       checkpoints: runs to use instead of the one in ``workdir``.
       write_probabilities: whether predictions come with probabilities.
+      fold: of a cross-validation, train this one only.
+      variants: of an ablation, train these only.
 
     Returns:
       The exit code: 0, or 143 when training was asked to stop and has saved.
@@ -75,16 +80,51 @@ def run(
         raise InputError("--config is missing; for example --config=configs/cga.py")
     folder = _required(workdir)
     built = experiment.build(config)
-    with _alone_in(folder):
+    _check_choice(mode, built, fold, variants)
+    if isinstance(built, Experiment) and mode == "crossvalidate":
+        return crossvalidate(built, folder, fold=fold, variants=variants)
+    if isinstance(built, Experiment) and mode == "train" and built.variants:
+        return train_variants(built, folder, variants=variants)
+    with alone_in(folder):
         if isinstance(built, ClassificationExperiment):
             return _run_classification(mode, built, folder, checkpoints)
         if mode == "prepare":
             prepare(built, find_data(built, folder), folder)
             return 0
+        check_kind(folder, several=False)
         if mode == "evaluate":
-            evaluate(built, folder, checkpoints=checkpoints)
+            evaluate(built, folder, checkpoints=_trained(checkpoints))
             return 0
         return train(built, folder)
+
+
+def _check_choice(
+    mode: str,
+    built: Experiment | ClassificationExperiment,
+    fold: int | None,
+    variants: Sequence[str],
+) -> None:
+    """Refuses a choice of runs that the job does not have."""
+    if fold is not None and mode != "crossvalidate":
+        raise InputError(
+            f"--fold={fold}: chooses a fold of --mode=crossvalidate; "
+            f"for a single split add --config.split.fold={fold}"
+        )
+    if mode == "crossvalidate" and isinstance(built, ClassificationExperiment):
+        raise InputError(
+            "--mode=crossvalidate is for segmentation; a classifier's configuration has "
+            "config.repeats, or data.split=folds with split.test_fold"
+        )
+    if variants and (mode not in ("train", "crossvalidate") or not isinstance(built, Experiment)):
+        raise InputError(
+            f"--variant={variants[0]}: chooses among an ablation's variants in --mode=train or "
+            "--mode=crossvalidate of a segmentation"
+        )
+    if variants and not built.variants:
+        raise InputError(
+            f"--variant={variants[0]}: this configuration has no variants; "
+            "for example --config=configs/cga.py:ablation has"
+        )
 
 
 def _run_classification(
@@ -107,23 +147,3 @@ def _required(path: Path | None, option: str = "--workdir") -> Path:
     if path is None:
         raise InputError(f"{option} is missing; for example --workdir=runs/cga")
     return path
-
-
-@contextlib.contextmanager
-def _alone_in(workdir: Path) -> Iterator[None]:
-    """Keeps a second process out of a run's folder."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        stream = (workdir / ".lock").open("w")
-    except OSError as error:
-        raise InputError(
-            f"--workdir={workdir}: cannot be written ({error.strerror}); choose another folder"
-        ) from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"--workdir={workdir}: another process is at work there; wait, or choose another"
-            ) from error
-        yield

@@ -34,11 +34,16 @@ from brainjax.training import TrainState, create_state
 SCORE = "val/dice/mean"
 
 
-def train(built: Experiment, workdir: Path) -> int:
+def train(built: Experiment, workdir: Path, *, home: Path | None = None) -> int:
     """Trains, or goes on training, then evaluates and reports.
 
     Running it again on the same folder goes on after the last checkpoint; when
     the run was finished it only evaluates again.
+
+    Args:
+      built: the experiment.
+      workdir: folder of the run.
+      home: folder of phantoms and of records; ``workdir`` when None.
 
     Returns:
       0, or ``INTERRUPTED`` when SIGTERM or SIGINT asked to stop and the state is saved.
@@ -51,10 +56,10 @@ def train(built: Experiment, workdir: Path) -> int:
     if found is not None:
         check_configuration(built, found, workdir)
     test = find_test_cohort(built)
-    data = find_data(built, workdir)
+    data = find_data(built, home or workdir)
     if found is not None:
         check_data(data, found, workdir)
-    records = prepare(built, data, workdir)
+    records = prepare(built, data, home or workdir)
     steps_per_epoch = batches_per_epoch(len(data.training), batch_size=built.batches.batch_size)
     model = built.make_model(data.num_classes)
     optimizer = built.make_optimizer(steps_per_epoch)

@@ -27,6 +27,12 @@ from brainjax.report.examples import (
     select_examples,
 )
 from brainjax.report.figures import draw_curves, draw_scores, png_bytes, save_figure, svg_text
+from brainjax.report.methods_page import (
+    draw_differences,
+    folds_html,
+    text_table_html,
+    write_methods_report,
+)
 from brainjax.report.page import RunReport, render_report, write_report
 from brainjax.report.sample_figures import draw_samples
 
@@ -43,12 +49,14 @@ __all__ = [
     "draw_comparison",
     "draw_confusion",
     "draw_curves",
+    "draw_differences",
     "draw_precision_recall",
     "draw_reliability",
     "draw_roc",
     "draw_samples",
     "draw_scores",
     "draw_slice",
+    "folds_html",
     "mean_and_sd",
     "png_bytes",
     "render_classification_report",
@@ -57,7 +65,9 @@ __all__ = [
     "select_examples",
     "select_extremes",
     "svg_text",
+    "text_table_html",
     "write_classification_report",
     "write_comparison_report",
+    "write_methods_report",
     "write_report",
 ]

@@ -30,7 +30,9 @@ from brainjax.report.tables import (
     split_summary,
 )
 
-_SPLIT_NAMES = {"val": "Validation", "test": "Test", "train": "Training"}
+_SPLIT_NAMES = {
+    "val": "Validation", "test": "Test", "train": "Training", "cv": "Cross-validation",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,7 @@ class RunReport:
       examples: cases to show in pictures.
       environment: versions and the machine.
       notes: remarks for the reader.
+      sections: heading to HTML of further sections, which stand before the others.
     """
 
     title: str
@@ -58,6 +61,7 @@ class RunReport:
     examples: tuple[CaseExample, ...] = ()
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    sections: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def write_report(path: str | os.PathLike[str], run: RunReport) -> None:
@@ -68,6 +72,7 @@ def write_report(path: str | os.PathLike[str], run: RunReport) -> None:
 def render_report(run: RunReport) -> str:
     """Renders the report of a run as HTML that loads nothing from elsewhere."""
     sections = {
+        **run.sections,
         "Scores": _scores(run),
         "Curves": _curves(run.history),
         "Cases": _cases(run.case_scores),

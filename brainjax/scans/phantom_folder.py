@@ -80,6 +80,8 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _put_in_place(growing: Path, root: Path, wanted: dict[str, Any]) -> None:
+    if _is_complete(root, wanted):  # another process was quicker, and may be reading it
+        return
     if root.exists():
         outgoing = Path(tempfile.mkdtemp(prefix=f".{root.name}.writing-", dir=root.parent))
         root.replace(outgoing)
@@ -87,7 +89,7 @@ def _put_in_place(growing: Path, root: Path, wanted: dict[str, Any]) -> None:
     try:
         growing.replace(root)
     except OSError:
-        if not _is_complete(root, wanted):  # else another process was quicker
+        if not _is_complete(root, wanted):
             raise
 
 

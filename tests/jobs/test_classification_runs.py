@@ -13,7 +13,8 @@ from brainjax import experiment
 from brainjax.errors import InputError
 from brainjax.files import read_json
 from brainjax.jobs.classifier import load_classifier
-from brainjax.jobs.repeat import _plan, runs_in
+from brainjax.jobs.repeat import _plan
+from brainjax.jobs.several import runs_in
 from brainjax.scans import write_phantom_slices
 from brainjax.training import read_history
 from tests.jobs.classification import CLASSES, run_job, tiny_config
