@@ -18,7 +18,7 @@ from ml_collections import config_flags
 from brainjax import __version__
 from brainjax.errors import InputError
 
-MODES = ("train", "prepare", "evaluate", "predict")
+MODES = ("train", "prepare", "evaluate", "tune", "predict")
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "What to do: a file of configs/, with :VARIANT where it has several."

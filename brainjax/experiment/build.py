@@ -7,6 +7,7 @@ from typing import Any
 
 from brainjax.errors import InputError
 from brainjax.experiment.classification import ClassificationExperiment, build_classification
+from brainjax.experiment.search import make_search
 from brainjax.experiment.sections import plain_values
 from brainjax.experiment.segmentation import Experiment, build_segmentation
 
@@ -21,12 +22,16 @@ def build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
 
     Args:
       config: a ``ConfigDict`` or the plain dictionary kept in a checkpoint; one
-        without ``task`` is of the time when there was only segmentation.
+        without ``task`` is of the time when there was only segmentation. What it says
+        of a ``search`` is checked and left out of the experiment.
 
     Raises:
       InputError: a section or a key is missing or unknown, or a value is refused.
     """
     plain = {"task": "segmentation", **plain_values(config)}
+    if "search" in plain:
+        make_search(plain)
+        del plain["search"]
     if plain["task"] not in TASKS:
         raise InputError(f"task {plain['task']!r}: expected one of {TASKS}")
     if plain["task"] == "classification":

@@ -15,7 +15,7 @@ import numpy as np
 
 from brainjax.errors import InputError
 from brainjax.evaluation import repeats_markdown, summarise_repeats
-from brainjax.experiment import ClassificationExperiment, build, complete_saved
+from brainjax.experiment import ClassificationExperiment, build, complete_saved, with_changes
 from brainjax.files import read_json, write_json, write_text
 from brainjax.jobs.evaluate_classifier import evaluate_classifier
 from brainjax.jobs.fit import CHECKPOINTS, INTERRUPTED, latest_run
@@ -219,12 +219,11 @@ def _changed(
     built: ClassificationExperiment, variant: Variant, seed: int
 ) -> ClassificationExperiment:
     """The experiment of one variant and seed."""
-    config: dict[str, Any] = {**built.config, "seed": seed, "repeats": 1, "variants": ()}
-    for name, value in variant.changes.items():
-        section, _, key = name.partition(".")
-        if key not in config.get(section, ()):
-            raise InputError(f"variants: {variant.name!r} changes the unknown {name}")
-        config[section] = dict(config[section], **{key: value})
+    try:
+        config = with_changes(built.config, variant.changes)
+    except InputError as error:
+        raise InputError(f"variants: {variant.name!r} changes the unknown {error}") from error
+    config |= {"seed": seed, "repeats": 1, "variants": ()}
     changed = build(config)
     if not isinstance(changed, ClassificationExperiment):
         raise InputError("task: expected classification")

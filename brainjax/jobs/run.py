@@ -19,6 +19,7 @@ from brainjax.jobs.prepare import find_data, prepare
 from brainjax.jobs.repeat import evaluate_all, runs_in, train_all
 from brainjax.jobs.slices import prepare_slice_records
 from brainjax.jobs.train import train
+from brainjax.jobs.tune import tune
 
 
 def run(
@@ -35,7 +36,7 @@ def run(
     """Runs one job.
 
     Args:
-      mode: ``train``, ``prepare``, ``evaluate`` or ``predict``.
+      mode: ``train``, ``prepare``, ``evaluate``, ``tune`` or ``predict``.
       config: the configuration; predict reads the checkpoint's own instead, and needs
         it only for a file of released weights.
       overrides: what the command line changed in it, dotted names to values.
@@ -46,7 +47,7 @@ def run(
       write_probabilities: whether predictions come with probabilities.
 
     Returns:
-      The exit code: 0, or 143 when training was asked to stop and has saved.
+      The exit code: 0, or 143 when training or a search was asked to stop and has saved.
 
     Raises:
       InputError: a mistake of the user, in one line.
@@ -75,6 +76,9 @@ def run(
         raise InputError("--config is missing; for example --config=configs/cga.py")
     folder = _required(workdir)
     built = experiment.build(config)
+    if mode == "tune":
+        with _alone_in(folder, but_for_workers=True):
+            return tune(experiment.plain_values(config), folder)
     with _alone_in(folder):
         if isinstance(built, ClassificationExperiment):
             return _run_classification(mode, built, folder, checkpoints)
@@ -110,8 +114,8 @@ def _required(path: Path | None, option: str = "--workdir") -> Path:
 
 
 @contextlib.contextmanager
-def _alone_in(workdir: Path) -> Iterator[None]:
-    """Keeps a second process out of a run's folder."""
+def _alone_in(workdir: Path, *, but_for_workers: bool = False) -> Iterator[None]:
+    """Keeps a second process out of a run's folder, or all but the workers of one search."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         stream = (workdir / ".lock").open("w")
@@ -121,7 +125,8 @@ def _alone_in(workdir: Path) -> Iterator[None]:
         ) from error
     with stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if but_for_workers else fcntl.LOCK_EX
+            fcntl.flock(stream, kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
                 f"--workdir={workdir}: another process is at work there; wait, or choose another"

@@ -34,11 +34,16 @@ from brainjax.training import TrainState, create_state
 SCORE = "val/dice/mean"
 
 
-def train(built: Experiment, workdir: Path) -> int:
+def train(built: Experiment, workdir: Path, *, home: Path | None = None) -> int:
     """Trains, or goes on training, then evaluates and reports.
 
     Running it again on the same folder goes on after the last checkpoint; when
     the run was finished it only evaluates again.
+
+    Args:
+      built: the experiment.
+      workdir: folder of the run.
+      home: folder of phantoms and of records; ``workdir`` when None.
 
     Returns:
       0, or ``INTERRUPTED`` when SIGTERM or SIGINT asked to stop and the state is saved.
@@ -47,18 +52,41 @@ def train(built: Experiment, workdir: Path) -> int:
       InputError: scans or configuration cannot be used, or the folder holds a
         run of another configuration.
     """
+    test = find_test_cohort(built)
+    run, data = segmentation_training(built, workdir, home=home)
+    result, trained = fit(run, workdir)
+    if result.stopped == "interrupted":
+        return INTERRUPTED
+    finish(
+        load_predictor([workdir]),
+        workdir,
+        built=built,
+        data=data,
+        test=test,
+        numbers=result.numbers | ({} if trained else numbers_of_training(workdir)),
+    )
+    return 0
+
+
+def segmentation_training(
+    built: Experiment, workdir: Path, *, home: Path | None = None
+) -> tuple[Training, Data]:
+    """What ``train`` trains, and the scans.
+
+    Raises:
+      InputError: as there.
+    """
     found = latest_run(workdir)
     if found is not None:
         check_configuration(built, found, workdir)
-    test = find_test_cohort(built)
-    data = find_data(built, workdir)
+    data = find_data(built, home or workdir)
     if found is not None:
         check_data(data, found, workdir)
-    records = prepare(built, data, workdir)
+    records = prepare(built, data, home or workdir)
     steps_per_epoch = batches_per_epoch(len(data.training), batch_size=built.batches.batch_size)
     model = built.make_model(data.num_classes)
     optimizer = built.make_optimizer(steps_per_epoch)
-    result, trained = fit(
+    return (
         Training(
             config=built.config,
             seed=built.seed,
@@ -87,19 +115,8 @@ def train(built: Experiment, workdir: Path) -> int:
             shown=tuple(f"val/dice/{name}" for name in ("ET", "WT", "TC", "mean")),
             describe=functools.partial(describe_run, built, data),
         ),
-        workdir,
+        data,
     )
-    if result.stopped == "interrupted":
-        return INTERRUPTED
-    finish(
-        load_predictor([workdir]),
-        workdir,
-        built=built,
-        data=data,
-        test=test,
-        numbers=result.numbers | ({} if trained else numbers_of_training(workdir)),
-    )
-    return 0
 
 
 def _make_validation(

@@ -29,6 +29,12 @@ from brainjax.report.examples import (
 from brainjax.report.figures import draw_curves, draw_scores, png_bytes, save_figure, svg_text
 from brainjax.report.page import RunReport, render_report, write_report
 from brainjax.report.sample_figures import draw_samples
+from brainjax.report.tuning_page import (
+    TrialRow,
+    TuningReport,
+    tuning_markdown,
+    write_tuning_report,
+)
 
 __all__ = [
     "REGION_CLASSES",
@@ -37,6 +43,8 @@ __all__ = [
     "EvaluatedPart",
     "RunReport",
     "SampleImage",
+    "TrialRow",
+    "TuningReport",
     "compare_runs",
     "draw_case",
     "draw_class_distribution",
@@ -57,7 +65,9 @@ __all__ = [
     "select_examples",
     "select_extremes",
     "svg_text",
+    "tuning_markdown",
     "write_classification_report",
     "write_comparison_report",
     "write_report",
+    "write_tuning_report",
 ]
