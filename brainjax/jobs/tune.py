@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -142,6 +143,7 @@ def _run_trial(
     except _PrunedError as pruned:
         best, seconds = _best(study, [*_scores(folder, score), pruned.score]), _seconds(folder)
         study.prune(candidate, best=best, seconds=seconds)
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # nothing goes on from there
         print(f"trial {number}: stopped early, {score} {best:.4f}", flush=True)
         return True
     if result.stopped == "interrupted":
@@ -299,6 +301,7 @@ def _report(
         maximise=study.maximise,
         trials=rows,
         found=found.number,
+        logarithmic=frozenset(one.name for one in study.options.space if one.log),
         importances=importances,
         test={name: value for name, value in test.items() if value is not None},
         page_of_found=(study.folder / f"{found.number:04d}" / "report.html").relative_to(workdir),

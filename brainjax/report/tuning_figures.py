@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from brainjax.report.classification_figures import short_name
 from brainjax.report.figures import INK, PALETTE, new_figure, plain_text, style_axes
@@ -88,7 +89,7 @@ def draw_settings(
     *,
     found: int,
     score_name: str,
-    logarithmic: Mapping[str, bool],
+    logarithmic: Collection[str],
 ) -> Figure | None:
     """Draws the score over each setting, a panel each; at most nine.
 
@@ -137,8 +138,9 @@ def draw_settings(
             )  # fmt: skip
         if not numeric:
             axes.set_xticks(range(len(kinds)), [plain_text(short_name(k, 14)) for k in kinds])
-        elif logarithmic.get(name):
+        elif name in logarithmic:
             axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
         else:
             axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel(plain_text(short_name(name, 30)), color=INK)

@@ -55,6 +55,7 @@ class TuningReport:
       maximise: whether a higher score is better.
       trials: every trial.
       found: number of the best one.
+      logarithmic: settings that were drawn on a logarithmic scale.
       importances: setting to its share of the scores' variance.
       test: names to numbers of the found configuration on the test part.
       page_of_found: of the found trial's own report, relative to this one.
@@ -69,6 +70,7 @@ class TuningReport:
     maximise: bool
     trials: Sequence[TrialRow]
     found: int
+    logarithmic: frozenset[str]
     importances: Mapping[str, float]
     test: Mapping[str, float]
     page_of_found: Path
@@ -108,7 +110,6 @@ def write_tuning_report(
     scored = [one for one in report.trials if one.score is not None]
     points = [(one.number, float(one.score or 0.0), one.state == "pruned") for one in scored]
     names = list(report.importances) or list(report.trial(report.found).values)
-    logarithmic = {name: _spread([one.values.get(name) for one in scored]) > 20 for name in names}
     figures = {
         "history": draw_search_history(
             points, score_name=report.score_name, maximise=report.maximise
@@ -116,7 +117,8 @@ def write_tuning_report(
         "importance": draw_importances(report.importances),
         "settings": draw_settings(
             {name: [one.values.get(name) for one in scored] for name in names},
-            points, found=report.found, score_name=report.score_name, logarithmic=logarithmic,
+            points, found=report.found, score_name=report.score_name,
+            logarithmic=report.logarithmic,
         ),
     }  # fmt: skip
     drawn = {name: figure for name, figure in figures.items() if figure is not None}
@@ -211,10 +213,3 @@ def _headlines(test: Mapping[str, float]) -> list[str]:
         "test/log_loss", "test/dice/mean", "test/dice/ET", "test/dice/WT", "test/dice/TC",
     )  # fmt: skip
     return [name for name in wanted if name in test]
-
-
-def _spread(values: Sequence[Any]) -> float:
-    """Largest over least of positive numbers, 1 of anything else."""
-    if not values or not all(isinstance(v, (int, float)) and v > 0 for v in values):
-        return 1.0
-    return max(values) / min(values)
