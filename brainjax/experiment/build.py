@@ -13,8 +13,11 @@ from brainjax.experiment.segmentation import Experiment, build_segmentation
 
 TASKS = ("segmentation", "classification")
 
-ADDED = {"batches": {"accumulate": 1}}
-"""Keys that saved configurations may lack, and the values that stand for what was done then."""
+ADDED: dict[str, dict[str, dict[str, Any]]] = {
+    "segmentation": {"batches": {"accumulate": 1}, "augment": {"modality_dropout": 0.0}},
+    "classification": {"batches": {"accumulate": 1}},
+}
+"""Per task, the keys that saved configurations may lack and what stands for what was done."""
 
 
 def build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
@@ -45,5 +48,6 @@ def complete_saved(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> complete_saved({"task": "segmentation", "batches": {"batch_size": 2}})["batches"]
     {'accumulate': 1, 'batch_size': 2}
     """
-    added = {name: {**keys, **config[name]} for name, keys in ADDED.items() if name in config}
-    return {"task": "segmentation", **config, **added}
+    whole = {"task": "segmentation", **config}
+    added = ADDED[whole["task"]]
+    return whole | {name: {**keys, **whole[name]} for name, keys in added.items() if name in whole}

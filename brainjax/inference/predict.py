@@ -32,6 +32,7 @@ def segment_volume(
     modalities: Sequence[str],
     postprocessing: PostprocessOptions | None = None,
     with_probabilities: bool = False,
+    after_normalising: Callable[[np.ndarray], np.ndarray] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Segments one scan: normalises it as the records do, predicts, post-processes.
@@ -45,6 +46,8 @@ def segment_volume(
       postprocessing: rules for the labels; none by default. The probabilities
         stay as predicted.
       with_probabilities: return them too.
+      after_normalising: changes the normalised image `[D, H, W, C]` before the network
+        gets it.
       progress: called with `(done, in all)` as the prediction goes on.
 
     Returns:
@@ -61,6 +64,8 @@ def segment_volume(
             f"checkpoint's modalities"
         )
     image = zscore(volume.image, modalities=volume.modalities, case_id=volume.case_id)
+    if after_normalising is not None:
+        image = after_normalising(image)
     if isinstance(options, SlidingWindowOptions):
         probabilities = predict_volume(predict, variables_list, image, options, progress=progress)
     else:

@@ -17,6 +17,8 @@ from brainjax.jobs.predict import predict
 from brainjax.jobs.predictor import task_of
 from brainjax.jobs.prepare import find_data, prepare
 from brainjax.jobs.repeat import evaluate_all, runs_in, train_all
+from brainjax.jobs.robust_classifier import evaluate_classifier_robustness
+from brainjax.jobs.robustness import evaluate_robustness
 from brainjax.jobs.slices import prepare_slice_records
 from brainjax.jobs.train import train
 from brainjax.jobs.tune import tune
@@ -36,7 +38,8 @@ def run(
     """Runs one job.
 
     Args:
-      mode: ``train``, ``prepare``, ``evaluate``, ``tune`` or ``predict``.
+      mode: ``train``, ``prepare``, ``evaluate``, ``robustness``, ``tune`` or
+        ``predict``.
       config: the configuration; predict reads the checkpoint's own instead, and needs
         it only for a file of released weights.
       overrides: what the command line changed in it, dotted names to values.
@@ -88,6 +91,8 @@ def run(
         if mode == "evaluate":
             evaluate(built, folder, checkpoints=checkpoints)
             return 0
+        if mode == "robustness":
+            return evaluate_robustness(built, folder, checkpoints=checkpoints)
         return train(built, folder)
 
 
@@ -100,6 +105,8 @@ def _run_classification(
     if mode == "evaluate":
         evaluate_all(built, folder, checkpoints=_trained(checkpoints))
         return 0
+    if mode == "robustness":
+        return evaluate_classifier_robustness(built, folder, checkpoints=_trained(checkpoints))
     return train_all(built, folder)
 
 

@@ -28,6 +28,13 @@ from brainjax.report.examples import (
 )
 from brainjax.report.figures import draw_curves, draw_scores, png_bytes, save_figure, svg_text
 from brainjax.report.page import RunReport, render_report, write_report
+from brainjax.report.robustness_page import (
+    RobustnessRow,
+    draw_robustness,
+    robustness_csv,
+    robustness_markdown,
+    write_robustness,
+)
 from brainjax.report.sample_figures import draw_samples
 from brainjax.report.tuning_page import (
     TrialRow,
@@ -41,6 +48,7 @@ __all__ = [
     "CaseExample",
     "ClassificationReport",
     "EvaluatedPart",
+    "RobustnessRow",
     "RunReport",
     "SampleImage",
     "TrialRow",
@@ -53,6 +61,7 @@ __all__ = [
     "draw_curves",
     "draw_precision_recall",
     "draw_reliability",
+    "draw_robustness",
     "draw_roc",
     "draw_samples",
     "draw_scores",
@@ -61,6 +70,8 @@ __all__ = [
     "png_bytes",
     "render_classification_report",
     "render_report",
+    "robustness_csv",
+    "robustness_markdown",
     "save_figure",
     "select_examples",
     "select_extremes",
@@ -69,5 +80,6 @@ __all__ = [
     "write_classification_report",
     "write_comparison_report",
     "write_report",
+    "write_robustness",
     "write_tuning_report",
 ]
