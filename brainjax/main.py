@@ -18,7 +18,7 @@ from ml_collections import config_flags
 from brainjax import __version__
 from brainjax.errors import InputError
 
-MODES = ("train", "crossvalidate", "prepare", "evaluate", "predict")
+MODES = ("train", "crossvalidate", "prepare", "evaluate", "robustness", "tune", "predict")
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "What to do: a file of configs/, with :VARIANT where it has several."
@@ -30,7 +30,9 @@ _INPUT = flags.DEFINE_multi_string(
 )
 _OUTPUT = flags.DEFINE_string("output", None, "predict: folder to write to; WORKDIR/predictions.")
 _CHECKPOINT = flags.DEFINE_multi_string(
-    "checkpoint", [], "predict, evaluate: runs or checkpoints to average; the best of WORKDIR."
+    "checkpoint",
+    [],
+    "predict, evaluate, robustness: runs or checkpoints to average; the best of WORKDIR.",
 )
 _FOLD = flags.DEFINE_integer("fold", None, "crossvalidate: train this fold only, from 0; all.")
 _VARIANT = flags.DEFINE_multi_string(

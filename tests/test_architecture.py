@@ -52,6 +52,7 @@ SOLE_IMPORTERS = {
     "orbax": {"training/checkpoint.py"},
     "tensorboardX": {"training/logs.py"},
     "ml_collections": {"main.py"},
+    "optuna": {"jobs/study.py"},
     "tensorflow_datasets": {"records"},
     "grain": {"batches"},
     "matplotlib": {"report"},

@@ -33,6 +33,7 @@ CLASSIFIERS = {
     "kaggle4_baseline": (4, 46_596),  # the paper's
     "kaggle4_improved": (4, 960_772),
     "kaggle4_improved:ablation": (4, 960_772),
+    "kaggle4_improved:search": (4, 960_772),
     "kaggle4_vgg16:model1": (4, 14_731_236),  # VGG-16's 14,714,688 and the head's
     "kaggle4_vgg16:model2": (4, 14_976_996),
     "kaggle4_vgg16:model2_texture": (4, 14_976_996 + 12 * 32),

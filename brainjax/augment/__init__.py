@@ -3,7 +3,7 @@
 from brainjax.augment.batch import AugmentOptions, augment_batch, augment_volumes
 from brainjax.augment.geometry import flip_randomly
 from brainjax.augment.images import ImageAugmentOptions, augment_images
-from brainjax.augment.intensity import scale_and_shift_randomly
+from brainjax.augment.intensity import drop_modalities_randomly, scale_and_shift_randomly
 from brainjax.augment.mixing import mix_examples
 from brainjax.augment.slices import augment_slices
 from brainjax.augment.warp import warp_affine
@@ -15,6 +15,7 @@ __all__ = [
     "augment_images",
     "augment_slices",
     "augment_volumes",
+    "drop_modalities_randomly",
     "flip_randomly",
     "mix_examples",
     "scale_and_shift_randomly",

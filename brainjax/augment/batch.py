@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from brainjax.augment.geometry import flip_randomly
-from brainjax.augment.intensity import scale_and_shift_randomly
+from brainjax.augment.intensity import drop_modalities_randomly, scale_and_shift_randomly
 from brainjax.errors import InputError
 
 
@@ -23,16 +23,20 @@ class AugmentOptions:
         deviations of the brain, as images are z-scored.
       intensity_per_row: draw for each row of the second spatial axis as well,
         as the paper's released code does.
+      modality_dropout: chance of each modality to be 0 in an example, at least one stays;
+        not in the paper. Makes a network that bears missing modalities.
     """
 
     flip_probability: float = 0.5
     intensity_scale: tuple[float, float] = (0.9, 1.1)
     intensity_shift: tuple[float, float] = (-0.1, 0.1)
     intensity_per_row: bool = False
+    modality_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.flip_probability <= 1:
-            raise InputError(f"flip_probability: expected 0 to 1, found {self.flip_probability}")
+        for name in ("flip_probability", "modality_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
         for name in ("intensity_scale", "intensity_shift"):
             limits = tuple(getattr(self, name))
             object.__setattr__(self, name, limits)
@@ -74,6 +78,10 @@ def augment_batch(
             shift=options.intensity_shift,
             per_row=options.intensity_per_row,
         )
+        if options.modality_dropout:
+            image = drop_modalities_randomly(
+                jax.random.fold_in(key, 2), image, probability=options.modality_dropout
+            )
         return image, labels
 
     keys = jax.random.split(key, image.shape[0])  # [B]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 
 
 def scale_and_shift_randomly(
@@ -37,3 +38,26 @@ def scale_and_shift_randomly(
     factor = jax.random.uniform(scale_key, shape, image.dtype, minval=scale[0], maxval=scale[1])
     offset = jax.random.uniform(shift_key, shape, image.dtype, minval=shift[0], maxval=shift[1])
     return image * factor + offset
+
+
+def drop_modalities_randomly(key: jax.Array, image: jax.Array, *, probability: float) -> jax.Array:
+    """Sets each modality of one example to 0 by chance, and always keeps one of them.
+
+    What is 0 is the brain's mean, as images are z-scored, and what evaluation under missing
+    modalities gives the network in their place.
+
+    Args:
+      key: the example's random key.
+      image: [*spatial, C], z-scored.
+      probability: chance of each modality to be dropped; where chance would drop all, one
+        drawn evenly stays.
+
+    Returns:
+      The image, of the same shape and type.
+    """
+    drop_key, keep_key = jax.random.split(key)
+    count = image.shape[-1]
+    dropped = jax.random.bernoulli(drop_key, probability, (count,))
+    spared = jnp.arange(count) == jax.random.randint(keep_key, (), 0, count)
+    kept = ~dropped | (dropped.all() & spared)
+    return image * kept.reshape((1,) * (image.ndim - 1) + (count,)).astype(image.dtype)

@@ -2,6 +2,25 @@
 
 from brainjax.experiment.build import build, complete_saved
 from brainjax.experiment.classification import ClassificationExperiment
+from brainjax.experiment.search import (
+    Parameter,
+    SearchOptions,
+    make_search,
+    value_of,
+    with_changes,
+)
+from brainjax.experiment.sections import plain_values
 from brainjax.experiment.segmentation import Experiment
 
-__all__ = ["ClassificationExperiment", "Experiment", "build", "complete_saved"]
+__all__ = [
+    "ClassificationExperiment",
+    "Experiment",
+    "Parameter",
+    "SearchOptions",
+    "build",
+    "complete_saved",
+    "make_search",
+    "plain_values",
+    "value_of",
+    "with_changes",
+]

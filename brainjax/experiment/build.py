@@ -7,19 +7,22 @@ from typing import Any
 
 from brainjax.errors import InputError
 from brainjax.experiment.classification import ClassificationExperiment, build_classification
+from brainjax.experiment.search import make_search
 from brainjax.experiment.sections import plain_values
 from brainjax.experiment.segmentation import Experiment, build_segmentation
 
 TASKS = ("segmentation", "classification")
 
-ADDED = {"batches": {"accumulate": 1}}
-"""Keys that saved configurations may lack, and the values that stand for what was done then."""
-
-ADDED_TO_SEGMENTATION: dict[str, dict[str, Any]] = {
-    "model": {"deep_supervision": False, "norm": ""},
-    "objective": {"target": "classes"},
+ADDED: dict[str, dict[str, dict[str, Any]]] = {
+    "segmentation": {
+        "batches": {"accumulate": 1},
+        "augment": {"modality_dropout": 0.0},
+        "model": {"deep_supervision": False, "norm": ""},
+        "objective": {"target": "classes"},
+    },
+    "classification": {"batches": {"accumulate": 1}},
 }
-"""The same for segmentation alone."""
+"""Per task, the keys that saved configurations may lack and what stands for what was done."""
 
 
 def build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
@@ -27,12 +30,16 @@ def build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
 
     Args:
       config: a ``ConfigDict`` or the plain dictionary kept in a checkpoint; one
-        without ``task`` is of the time when there was only segmentation.
+        without ``task`` is of the time when there was only segmentation. What it says
+        of a ``search`` is checked and left out of the experiment.
 
     Raises:
       InputError: a section or a key is missing or unknown, or a value is refused.
     """
     plain = {"task": "segmentation", **plain_values(config)}
+    if "search" in plain:
+        make_search(plain)
+        del plain["search"]
     if plain["task"] not in TASKS:
         raise InputError(f"task {plain['task']!r}: expected one of {TASKS}")
     if plain["task"] == "classification":
@@ -46,9 +53,6 @@ def complete_saved(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> complete_saved({"task": "segmentation", "batches": {"batch_size": 2}})["batches"]
     {'accumulate': 1, 'batch_size': 2}
     """
-    config = {"task": "segmentation", **config}
-    lacking: dict[str, dict[str, Any]] = dict(ADDED)
-    if config["task"] == "segmentation":
-        lacking |= ADDED_TO_SEGMENTATION
-    added = {name: {**keys, **config[name]} for name, keys in lacking.items() if name in config}
-    return {**config, **added}
+    whole = {"task": "segmentation", **config}
+    added = ADDED[whole["task"]]
+    return whole | {name: {**keys, **whole[name]} for name, keys in added.items() if name in whole}

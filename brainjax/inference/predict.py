@@ -33,6 +33,7 @@ def segment_volume(
     postprocessing: PostprocessOptions | None = None,
     regions: bool = False,
     with_probabilities: bool = False,
+    after_normalising: Callable[[np.ndarray], np.ndarray] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Segments one scan: normalises it as the records do, predicts, post-processes.
@@ -47,6 +48,8 @@ def segment_volume(
         stay as predicted.
       regions: whether the probabilities are of regions, see ``labels_from_probabilities``.
       with_probabilities: return them too.
+      after_normalising: changes the normalised image `[D, H, W, C]` before the network
+        gets it.
       progress: called with `(done, in all)` as the prediction goes on.
 
     Returns:
@@ -63,6 +66,8 @@ def segment_volume(
             f"checkpoint's modalities"
         )
     image = zscore(volume.image, modalities=volume.modalities, case_id=volume.case_id)
+    if after_normalising is not None:
+        image = after_normalising(image)
     if isinstance(options, SlidingWindowOptions):
         probabilities = predict_volume(predict, variables_list, image, options, progress=progress)
     else:

@@ -15,8 +15,12 @@ class FolderInUseError(InputError):
 
 
 @contextlib.contextmanager
-def alone_in(workdir: Path) -> Iterator[None]:
+def alone_in(workdir: Path, *, but_for_workers: bool = False) -> Iterator[None]:
     """Keeps a second process out of a run's folder, which is made when missing.
+
+    Args:
+      workdir: the folder.
+      but_for_workers: let in others that say so too, the workers of one search.
 
     Raises:
       FolderInUseError: another process is there.
@@ -31,7 +35,8 @@ def alone_in(workdir: Path) -> Iterator[None]:
         ) from error
     with stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if but_for_workers else fcntl.LOCK_EX
+            fcntl.flock(stream, kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise FolderInUseError(
                 f"--workdir={workdir}: another process is at work there; wait, or choose another"

@@ -17,9 +17,12 @@ from brainjax.jobs.predict import predict
 from brainjax.jobs.predictor import task_of
 from brainjax.jobs.prepare import find_data, prepare
 from brainjax.jobs.repeat import evaluate_all, train_all
+from brainjax.jobs.robust_classifier import evaluate_classifier_robustness
+from brainjax.jobs.robustness import evaluate_robustness
 from brainjax.jobs.several import check_kind, runs_in
 from brainjax.jobs.slices import prepare_slice_records
 from brainjax.jobs.train import train
+from brainjax.jobs.tune import tune
 
 
 def run(
@@ -38,7 +41,8 @@ def run(
     """Runs one job.
 
     Args:
-      mode: ``train``, ``crossvalidate``, ``prepare``, ``evaluate`` or ``predict``.
+      mode: ``train``, ``crossvalidate``, ``prepare``, ``evaluate``, ``robustness``, ``tune`` or
+        ``predict``.
       config: the configuration; predict reads the checkpoint's own instead, and needs
         it only for a file of released weights.
       overrides: what the command line changed in it, dotted names to values.
@@ -51,7 +55,7 @@ def run(
       variants: of an ablation, train these only.
 
     Returns:
-      The exit code: 0, or 143 when training was asked to stop and has saved.
+      The exit code: 0, or 143 when training or a search was asked to stop and has saved.
 
     Raises:
       InputError: a mistake of the user, in one line.
@@ -81,6 +85,9 @@ def run(
     folder = _required(workdir)
     built = experiment.build(config)
     _check_choice(mode, built, fold, variants)
+    if mode == "tune":
+        with alone_in(folder, but_for_workers=True):
+            return tune(experiment.plain_values(config), folder)
     if isinstance(built, Experiment) and mode == "crossvalidate":
         return crossvalidate(built, folder, fold=fold, variants=variants)
     if isinstance(built, Experiment) and mode == "train" and built.variants:
@@ -95,6 +102,8 @@ def run(
         if mode == "evaluate":
             evaluate(built, folder, checkpoints=_trained(checkpoints))
             return 0
+        if mode == "robustness":
+            return evaluate_robustness(built, folder, checkpoints=_trained(checkpoints))
         return train(built, folder)
 
 
@@ -136,6 +145,8 @@ def _run_classification(
     if mode == "evaluate":
         evaluate_all(built, folder, checkpoints=_trained(checkpoints))
         return 0
+    if mode == "robustness":
+        return evaluate_classifier_robustness(built, folder, checkpoints=_trained(checkpoints))
     return train_all(built, folder)
 
 

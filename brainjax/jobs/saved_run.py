@@ -54,7 +54,7 @@ def check_configuration(
       InputError: lists every difference.
     """
     saved = _fixed(complete_saved(run["config"]))
-    changed = _differences(saved, _fixed(as_json(built.config)))
+    changed = differences(saved, _fixed(as_json(built.config)))
     if changed:
         raise InputError(
             f"{workdir} holds a run of another configuration ({'; '.join(changed)}); "
@@ -96,12 +96,13 @@ def _fixed(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _differences(saved: Any, wanted: Any, name: str = "") -> list[str]:
+def differences(saved: Any, wanted: Any, name: str = "") -> list[str]:
+    """Every setting in which two configurations differ, as ``name old -> new``."""
     if isinstance(saved, dict) and isinstance(wanted, dict):
         return [
             line
             for key in sorted({*saved, *wanted})
-            for line in _differences(saved.get(key), wanted.get(key), f"{name}.{key}".lstrip("."))
+            for line in differences(saved.get(key), wanted.get(key), f"{name}.{key}".lstrip("."))
         ]
     return [] if saved == wanted else [f"{name} {saved} -> {wanted}"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from brainjax.errors import InputError
-from brainjax.experiment import complete_saved
+from brainjax.experiment import complete_saved, with_changes
 from brainjax.files import read_json, write_json
 from brainjax.jobs.fit import CHECKPOINTS
 from brainjax.jobs.saved_run import as_json
@@ -44,13 +44,10 @@ class Variant:
         Raises:
           InputError: it has no such key.
         """
-        changed = dict(config)
-        for name, value in self.changes.items():
-            section, _, key = name.partition(".")
-            if key not in changed.get(section, ()):
-                raise InputError(f"variants: {self.name!r} changes the unknown {name}")
-            changed[section] = dict(changed[section], **{key: value})
-        return changed
+        try:
+            return with_changes(config, self.changes)
+        except InputError as error:
+            raise InputError(f"variants: {self.name!r} changes the unknown {error}") from error
 
 
 def folder_name(name: str) -> str:

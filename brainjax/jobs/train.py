@@ -52,10 +52,33 @@ def train(built: Experiment, workdir: Path, *, home: Path | None = None) -> int:
       InputError: scans or configuration cannot be used, or the folder holds a
         run of another configuration.
     """
+    test = find_test_cohort(built)
+    run, data = segmentation_training(built, workdir, home=home)
+    result, trained = fit(run, workdir)
+    if result.stopped == "interrupted":
+        return INTERRUPTED
+    finish(
+        load_predictor([workdir]),
+        workdir,
+        built=built,
+        data=data,
+        test=test,
+        numbers=result.numbers | ({} if trained else numbers_of_training(workdir)),
+    )
+    return 0
+
+
+def segmentation_training(
+    built: Experiment, workdir: Path, *, home: Path | None = None
+) -> tuple[Training, Data]:
+    """What ``train`` trains, and the scans.
+
+    Raises:
+      InputError: as there.
+    """
     found = latest_run(workdir)
     if found is not None:
         check_configuration(built, found, workdir)
-    test = find_test_cohort(built)
     data = find_data(built, home or workdir)
     if found is not None:
         check_data(data, found, workdir)
@@ -63,7 +86,7 @@ def train(built: Experiment, workdir: Path, *, home: Path | None = None) -> int:
     steps_per_epoch = batches_per_epoch(len(data.training), batch_size=built.batches.batch_size)
     model = built.make_model(data.num_classes)
     optimizer = built.make_optimizer(steps_per_epoch)
-    result, trained = fit(
+    return (
         Training(
             config=built.config,
             seed=built.seed,
@@ -94,19 +117,8 @@ def train(built: Experiment, workdir: Path, *, home: Path | None = None) -> int:
             shown=tuple(f"val/dice/{name}" for name in ("ET", "WT", "TC", "mean")),
             describe=functools.partial(describe_run, built, data),
         ),
-        workdir,
+        data,
     )
-    if result.stopped == "interrupted":
-        return INTERRUPTED
-    finish(
-        load_predictor([workdir]),
-        workdir,
-        built=built,
-        data=data,
-        test=test,
-        numbers=result.numbers | ({} if trained else numbers_of_training(workdir)),
-    )
-    return 0
 
 
 def _make_validation(

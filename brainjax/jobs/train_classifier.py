@@ -52,6 +52,28 @@ def train_classifier(
       InputError: images, weights or configuration cannot be used, or the folder holds
         a run of another configuration.
     """
+    run, data = classifier_training(built, workdir, home=home)
+    result, trained = fit(run, workdir)
+    if result.stopped == "interrupted":
+        return INTERRUPTED
+    finish_classifier(
+        load_evaluated(built, [workdir]),
+        workdir,
+        built=built,
+        data=data,
+        numbers=result.numbers | ({} if trained else numbers_of_training(workdir)),
+    )
+    return 0
+
+
+def classifier_training(
+    built: ClassificationExperiment, workdir: Path, *, home: Path | None = None
+) -> tuple[Training, SliceData]:
+    """What ``train_classifier`` trains, and the images.
+
+    Raises:
+      InputError: as there.
+    """
     found = latest_run(workdir)
     if found is not None:
         check_configuration(built, found, workdir)
@@ -66,7 +88,7 @@ def train_classifier(
     create = functools.partial(
         built.create_state, model=model, steps_per_epoch=steps_per_epoch, pretrained=pretrained
     )
-    result, trained = fit(
+    return (
         Training(
             config=built.config,
             seed=built.seed,
@@ -98,18 +120,8 @@ def train_classifier(
             ),
             rate_factor=built.rate_factor,
         ),
-        workdir,
+        data,
     )
-    if result.stopped == "interrupted":
-        return INTERRUPTED
-    finish_classifier(
-        load_evaluated(built, [workdir]),
-        workdir,
-        built=built,
-        data=data,
-        numbers=result.numbers | ({} if trained else numbers_of_training(workdir)),
-    )
-    return 0
 
 
 def _logged_every_epoch(options: LoopOptions, steps_per_epoch: int) -> LoopOptions:

@@ -34,15 +34,31 @@ from brainjax.report.methods_page import (
     write_methods_report,
 )
 from brainjax.report.page import RunReport, render_report, write_report
+from brainjax.report.robustness_page import (
+    RobustnessRow,
+    draw_robustness,
+    robustness_csv,
+    robustness_markdown,
+    write_robustness,
+)
 from brainjax.report.sample_figures import draw_samples
+from brainjax.report.tuning_page import (
+    TrialRow,
+    TuningReport,
+    tuning_markdown,
+    write_tuning_report,
+)
 
 __all__ = [
     "REGION_CLASSES",
     "CaseExample",
     "ClassificationReport",
     "EvaluatedPart",
+    "RobustnessRow",
     "RunReport",
     "SampleImage",
+    "TrialRow",
+    "TuningReport",
     "compare_runs",
     "draw_case",
     "draw_class_distribution",
@@ -52,6 +68,7 @@ __all__ = [
     "draw_differences",
     "draw_precision_recall",
     "draw_reliability",
+    "draw_robustness",
     "draw_roc",
     "draw_samples",
     "draw_scores",
@@ -61,13 +78,18 @@ __all__ = [
     "png_bytes",
     "render_classification_report",
     "render_report",
+    "robustness_csv",
+    "robustness_markdown",
     "save_figure",
     "select_examples",
     "select_extremes",
     "svg_text",
     "text_table_html",
+    "tuning_markdown",
     "write_classification_report",
     "write_comparison_report",
     "write_methods_report",
     "write_report",
+    "write_robustness",
+    "write_tuning_report",
 ]

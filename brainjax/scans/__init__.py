@@ -1,5 +1,12 @@
 """Raw scans: finding cases, reading NIfTI, label conventions, the phantom cohort."""
 
+from brainjax.scans.artefacts import (
+    ACQUIRED,
+    NORMALISED,
+    STRENGTHS,
+    artefact_generator,
+    present_subsets,
+)
 from brainjax.scans.cohort import find_cases_to_predict, find_cohort, read_volume
 from brainjax.scans.dicom import Series, read_series
 from brainjax.scans.figshare_mat import write_mat_slice
@@ -24,11 +31,14 @@ from brainjax.scans.slice import Slice, SliceFile, SliceSet
 from brainjax.scans.slices import SOURCES, find_slices, find_slices_to_predict, read_slice
 
 __all__ = [
+    "ACQUIRED",
     "CONVENTIONS",
     "MODALITIES",
+    "NORMALISED",
     "PHANTOM_LAYOUTS",
     "REGIONS",
     "SOURCES",
+    "STRENGTHS",
     "TISSUES",
     "CaseFiles",
     "Cohort",
@@ -40,6 +50,7 @@ __all__ = [
     "SliceFile",
     "SliceSet",
     "Volume",
+    "artefact_generator",
     "brain_box",
     "brain_mask",
     "convention",
@@ -52,6 +63,7 @@ __all__ = [
     "from_lps",
     "new_grid",
     "painted_regions",
+    "present_subsets",
     "read_image",
     "read_image_file",
     "read_series",
