@@ -5,7 +5,12 @@ the scores of a cohort into flat names and numbers, and ``write_case_table`` and
 ``summary_markdown`` write them down. The parts below them can be used alone.
 """
 
-from brainjax.evaluation.bootstrap import bootstrap_intervals, interval_numbers, permutation_p_value
+from brainjax.evaluation.bootstrap import (
+    bootstrap_intervals,
+    bootstrap_means,
+    interval_numbers,
+    permutation_p_value,
+)
 from brainjax.evaluation.calibration import (
     ReliabilityBins,
     apply_temperature,
@@ -22,6 +27,23 @@ from brainjax.evaluation.classification import (
 )
 from brainjax.evaluation.conventions import CONVENTIONS, Convention, LesionRule, get_convention
 from brainjax.evaluation.lesions import LesionScores, score_lesions
+from brainjax.evaluation.localization import (
+    LocalizationScore,
+    centre_map,
+    insertion_deletion,
+    score_localization,
+)
+from brainjax.evaluation.localization_tables import (
+    BASELINES,
+    MapScore,
+    MethodSummary,
+    interval_text,
+    localization_markdown,
+    localization_numbers,
+    summarize_localization,
+    write_map_scores,
+)
+from brainjax.evaluation.map_similarity import rank_correlation, structural_similarity
 from brainjax.evaluation.methods import (
     COMPARED,
     MethodDifference,
@@ -65,6 +87,7 @@ from brainjax.evaluation.surface import (
 from brainjax.evaluation.tables import read_case_table, summary_markdown, write_case_table
 
 __all__ = [
+    "BASELINES",
     "COMPARED",
     "CONVENTIONS",
     "HD95_METHODS",
@@ -74,7 +97,10 @@ __all__ = [
     "Convention",
     "LesionRule",
     "LesionScores",
+    "LocalizationScore",
+    "MapScore",
     "MethodDifference",
+    "MethodSummary",
     "OverlapCounts",
     "PairedDifference",
     "PatientPredictions",
@@ -89,6 +115,8 @@ __all__ = [
     "aggregate_by_patient",
     "apply_temperature",
     "bootstrap_intervals",
+    "bootstrap_means",
+    "centre_map",
     "classification_curves",
     "classification_markdown",
     "compare_methods",
@@ -104,10 +132,15 @@ __all__ = [
     "folds_table",
     "get_convention",
     "hausdorff_distance",
+    "insertion_deletion",
     "interval_numbers",
+    "interval_text",
+    "localization_markdown",
+    "localization_numbers",
     "means_table",
     "permutation_p_value",
     "published_table",
+    "rank_correlation",
     "read_case_table",
     "read_prediction_table",
     "reliability_bins",
@@ -115,15 +148,19 @@ __all__ = [
     "score_case",
     "score_classification",
     "score_lesions",
+    "score_localization",
     "sensitivity",
     "signed_rank_p_value",
     "specificity",
     "spreads_of",
+    "structural_similarity",
     "summarise_repeats",
     "summarize",
+    "summarize_localization",
     "summary_markdown",
     "surface_dice",
     "table_markdown",
     "write_case_table",
+    "write_map_scores",
     "write_prediction_table",
 ]

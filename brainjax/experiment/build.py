@@ -13,14 +13,25 @@ from brainjax.experiment.segmentation import Experiment, build_segmentation
 
 TASKS = ("segmentation", "classification")
 
-ADDED: dict[str, dict[str, dict[str, Any]]] = {
+_EXPLAIN: dict[str, Any] = {
+    "methods": (), "cases": (), "count": 200, "pictures": 8, "samples": 25, "noise": 0.15,
+    "steps": 32, "layer": "", "window": 0.125, "region": "WT", "curve_steps": 16,
+    "tolerance": 0.05, "sanity_cases": 16, "compare": "", "bootstrap": 1000, "chunk": 32,
+    "seed": 0,
+}  # fmt: skip
+
+ADDED: dict[str, dict[str, Any]] = {
     "segmentation": {
         "batches": {"accumulate": 1},
         "augment": {"modality_dropout": 0.0},
         "model": {"deep_supervision": False, "norm": ""},
         "objective": {"target": "classes"},
+        "explain": _EXPLAIN,
     },
-    "classification": {"batches": {"accumulate": 1}},
+    "classification": {
+        "batches": {"accumulate": 1},
+        "explain": _EXPLAIN,
+    },
 }
 """Per task, the keys that saved configurations may lack and what stands for what was done."""
 
@@ -36,14 +47,14 @@ def build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
     Raises:
       InputError: a section or a key is missing or unknown, or a value is refused.
     """
-    plain = {"task": "segmentation", **plain_values(config)}
+    plain = {"task": "segmentation", "explain": _EXPLAIN, **plain_values(config)}
     if "search" in plain:
         make_search(plain)
         del plain["search"]
     if plain["task"] not in TASKS:
         raise InputError(f"task {plain['task']!r}: expected one of {TASKS}")
     if plain["task"] == "classification":
-        return build_classification(plain)
+        return build_classification({"permute_labels": False, **plain})
     return build_segmentation(plain)
 
 
@@ -53,6 +64,8 @@ def complete_saved(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> complete_saved({"task": "segmentation", "batches": {"batch_size": 2}})["batches"]
     {'accumulate': 1, 'batch_size': 2}
     """
-    whole = {"task": "segmentation", **config}
+    whole = {"task": "segmentation", "explain": {}, **config}
+    if whole["task"] == "classification":
+        whole = {"permute_labels": False, **whole}
     added = ADDED[whole["task"]]
     return whole | {name: {**keys, **whole[name]} for name, keys in added.items() if name in whole}

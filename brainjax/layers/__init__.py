@@ -1,5 +1,6 @@
 """Parts of networks for two and three spatial axes, channels last."""
 
+from brainjax.layers.activation import ReLU
 from brainjax.layers.attention import (
     ContextPrior,
     SelfAttention,
@@ -35,6 +36,7 @@ __all__ = [
     "GroupNorm",
     "InstanceNorm",
     "PReLU",
+    "ReLU",
     "ResidualBlock",
     "SelfAttention",
     "SupervisedAttention",

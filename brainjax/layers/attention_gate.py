@@ -7,6 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 
+from brainjax.layers.activation import ReLU
 from brainjax.layers.conv_block import ConvBlock
 from brainjax.layers.convolution import Conv
 from brainjax.layers.initialization import uniform_fan_in
@@ -46,7 +47,7 @@ class AttentionGate(nn.Module):
           [B, *spatial, C] and the attention a, [B, *spatial, 1], in [0, 1].
         """
         theta = self._conv(x.shape[-1], 2, "theta", strides=2, padding=0, use_bias=False)(x)
-        joined = nn.relu(theta + self._conv(x.shape[-1], 1, "phi")(gate))
+        joined = ReLU()(theta + self._conv(x.shape[-1], 1, "phi")(gate))
         attention = interpolate_up(nn.sigmoid(self._conv(1, 1, "psi")(joined)), 2)
         weighted = jax.numpy.broadcast_to(attention, x.shape) * x
         passed = ConvBlock(

@@ -16,6 +16,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from brainjax.layers.activation import ReLU
+
 Norm = Literal["batch", "group", "instance", "none"]
 
 
@@ -55,7 +57,7 @@ def normalize(
     if norm == "instance":
         return InstanceNorm(**options)(x)
     if norm == "none":
-        return _rectify(x, negative_slope) if relu else x
+        return ReLU(negative_slope)(x) if relu else x
     raise ValueError(f"norm is 'batch', 'group', 'instance' or 'none', not {norm!r}")
 
 
@@ -226,10 +228,6 @@ def combine_moments(
 _Module = GroupNorm | InstanceNorm | BatchNorm
 
 
-def _rectify(x: jax.Array, negative_slope: float) -> jax.Array:
-    return nn.leaky_relu(x, negative_slope) if negative_slope else nn.relu(x)
-
-
 def _parameters(module: _Module, channels: int) -> tuple[jax.Array, jax.Array]:
     scale = module.param("scale", nn.initializers.ones_init(), (channels,), module.param_dtype)
     bias = module.param("bias", nn.initializers.zeros_init(), (channels,), module.param_dtype)
@@ -249,7 +247,7 @@ def _apply(
     shift = bias[None] - mean * factor
     y = _fold_last_axis(x).astype(jnp.float32) * _spread(factor, x) + _spread(shift, x)
     if module.relu:
-        y = _rectify(y, module.negative_slope)
+        y = ReLU(module.negative_slope)(y)
     return y.astype(module.dtype or x.dtype).reshape(x.shape)
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from brainjax.layers.activation import ReLU
 from brainjax.layers.conv_block import ConvBlock
 from brainjax.layers.normalization import Norm
 from brainjax.layers.resampling import interpolate_down, interpolate_up, max_pool_by_2
@@ -51,7 +51,7 @@ class KiUNet3D(SegmentationNetwork):
         for level, widths in enumerate(((narrow, narrow), (wide, wide), (2 * wide, wide)), start=1):
             coarse = self._conv(coarse, widths[0], f"unet_encoder{level}", train)
             fine = self._conv(fine, widths[1], f"kite_encoder{level}", train)
-            coarse, fine = nn.relu(max_pool_by_2(coarse)), nn.relu(interpolate_up(fine, 2))
+            coarse, fine = ReLU()(max_pool_by_2(coarse)), ReLU()(interpolate_up(fine, 2))
             coarse, fine = self._fuse(coarse, fine, f"encoder{level}", 4**level, train)
             skips.append((coarse, fine))
         found = []
@@ -59,7 +59,7 @@ class KiUNet3D(SegmentationNetwork):
             width = wide if level else last
             coarse = self._conv(coarse, width, f"unet_decoder{level}", train)
             fine = self._conv(fine, width, f"kite_decoder{level}", train)
-            coarse, fine = nn.relu(interpolate_up(coarse, 2)), nn.relu(max_pool_by_2(fine))
+            coarse, fine = ReLU()(interpolate_up(coarse, 2)), ReLU()(max_pool_by_2(fine))
             if level:
                 coarse, fine = self._fuse(coarse, fine, f"decoder{level}", 4**level, train)
                 coarse, fine = (

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from brainjax.layers.activation import ReLU
 from brainjax.layers.conv_block import LEAKY_SLOPE, Activation
 from brainjax.layers.initialization import he_normal_fan_in
 from brainjax.layers.resampling import average_pool_by_2
@@ -123,4 +123,4 @@ class ResidualEncoderUNet(PlainConvUNet):
             skip = self._block(width, f"{name}_skip", **options)(skip, train)
         y = self._block(width, f"{name}_conv1", strides=strides)(x, train)
         y = self._block(width, f"{name}_conv2", activation="none")(y, train)
-        return nn.leaky_relu(y + skip, LEAKY_SLOPE)
+        return ReLU(LEAKY_SLOPE)(y + skip)
