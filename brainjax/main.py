@@ -33,6 +33,9 @@ _CHECKPOINT = flags.DEFINE_multi_string(
     "checkpoint", [], "predict, evaluate: runs or checkpoints to average; the best of WORKDIR."
 )
 _PROBABILITIES = flags.DEFINE_bool("probabilities", False, "predict: write probabilities as well.")
+_VIEWER = flags.DEFINE_bool(
+    "viewer", False, "predict: write a page that shows each segmented case in the browser as well."
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -51,6 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         output=None if _OUTPUT.value is None else Path(_OUTPUT.value),
         checkpoints=[Path(path) for path in _CHECKPOINT.value],
         write_probabilities=_PROBABILITIES.value,
+        with_viewer=_VIEWER.value,
     )
 
 

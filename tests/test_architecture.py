@@ -28,7 +28,7 @@ ALLOWED = {
     "training": {"augment", "models", "losses"},
     "inference": {"scans"},
     "evaluation": {"scans"},
-    "report": {"evaluation"},
+    "report": {"evaluation", "scans"},
     "host_memory": set(),
     "parallel": {"layers", "host_memory"},
     "complexity": set(),

@@ -31,6 +31,7 @@ def run(
     output: Path | None,
     checkpoints: Sequence[Path],
     write_probabilities: bool,
+    with_viewer: bool = False,
 ) -> int:
     """Runs one job.
 
@@ -44,6 +45,7 @@ def run(
       output: where predictions go.
       checkpoints: runs to use instead of the one in ``workdir``.
       write_probabilities: whether predictions come with probabilities.
+      with_viewer: whether segmentations come with a page that shows them in the browser.
 
     Returns:
       The exit code: 0, or 143 when training was asked to stop and has saved.
@@ -62,6 +64,8 @@ def run(
         trained = _trained(list(checkpoints) or [_required(workdir)])
         output = output or _required(workdir, "--output (or --workdir)") / "predictions"
         if task_of(trained[0]) == "classification":
+            if with_viewer:
+                raise InputError(f"--viewer: {trained[0]} is a classifier; it shows segmentations")
             return classify(checkpoints=trained, inputs=inputs, output=output, overrides=overrides)
         return predict(
             checkpoints=trained,
@@ -70,6 +74,7 @@ def run(
             config=config,
             overrides=overrides,
             write_probabilities=write_probabilities,
+            with_viewer=with_viewer,
         )
     if config is None:
         raise InputError("--config is missing; for example --config=configs/cga.py")

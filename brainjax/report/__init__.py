@@ -29,12 +29,15 @@ from brainjax.report.examples import (
 from brainjax.report.figures import draw_curves, draw_scores, png_bytes, save_figure, svg_text
 from brainjax.report.page import RunReport, render_report, write_report
 from brainjax.report.sample_figures import draw_samples
+from brainjax.report.viewer import LabelOverlay, MapOverlay, render_viewer, write_viewer
 
 __all__ = [
     "REGION_CLASSES",
     "CaseExample",
     "ClassificationReport",
     "EvaluatedPart",
+    "LabelOverlay",
+    "MapOverlay",
     "RunReport",
     "SampleImage",
     "compare_runs",
@@ -53,6 +56,7 @@ __all__ = [
     "png_bytes",
     "render_classification_report",
     "render_report",
+    "render_viewer",
     "save_figure",
     "select_examples",
     "select_extremes",
@@ -60,4 +64,5 @@ __all__ = [
     "write_classification_report",
     "write_comparison_report",
     "write_report",
+    "write_viewer",
 ]

@@ -5,7 +5,14 @@ from brainjax.scans.dicom import Series, read_series
 from brainjax.scans.figshare_mat import write_mat_slice
 from brainjax.scans.image_file import read_image_file, write_image_file
 from brainjax.scans.labels import CONVENTIONS, REGIONS, TISSUES, LabelConvention, convention
-from brainjax.scans.nifti import from_lps, new_grid, read_image, to_lps, write_array
+from brainjax.scans.nifti import (
+    from_lps,
+    new_grid,
+    packed_array,
+    read_image,
+    to_lps,
+    write_array,
+)
 from brainjax.scans.normalize import brain_box, brain_mask, zscore
 from brainjax.scans.phantom import write_phantom_cohort
 from brainjax.scans.phantom_series import write_phantom_series
@@ -44,6 +51,7 @@ __all__ = [
     "find_slices_to_predict",
     "from_lps",
     "new_grid",
+    "packed_array",
     "read_image",
     "read_image_file",
     "read_series",
