@@ -39,6 +39,9 @@ _VARIANT = flags.DEFINE_multi_string(
     "variant", [], "train, crossvalidate of an ablation: run this variant only; may be repeated."
 )
 _PROBABILITIES = flags.DEFINE_bool("probabilities", False, "predict: write probabilities as well.")
+_VIEWER = flags.DEFINE_bool(
+    "viewer", False, "predict: write a page that shows each segmented case in the browser as well."
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -59,6 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         write_probabilities=_PROBABILITIES.value,
         fold=_FOLD.value,
         variants=_VARIANT.value,
+        with_viewer=_VIEWER.value,
     )
 
 

@@ -29,7 +29,7 @@ ALLOWED = {
     "explain": {"layers"},
     "inference": {"scans"},
     "evaluation": {"scans"},
-    "report": {"evaluation"},
+    "report": {"evaluation", "scans"},
     "host_memory": set(),
     "parallel": {"layers", "host_memory"},
     "complexity": set(),

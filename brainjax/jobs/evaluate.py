@@ -26,12 +26,21 @@ from brainjax.jobs.fit import CHECKPOINTS
 from brainjax.jobs.predictor import Predictor, load_predictor, versions
 from brainjax.jobs.prepare import Data, find_data
 from brainjax.jobs.saved_run import check_configuration, check_data
-from brainjax.report import CaseExample, RunReport, select_examples, write_report
+from brainjax.report import (
+    CaseExample,
+    LabelOverlay,
+    RunReport,
+    select_examples,
+    write_report,
+    write_viewer,
+)
+from brainjax.report.examples import score_text
 from brainjax.scans import (
     CONVENTIONS,
     CaseFiles,
     Cohort,
     LabelConvention,
+    Volume,
     find_cohort,
     read_image,
     read_volume,
@@ -61,7 +70,7 @@ def evaluate(built: Experiment, workdir: Path, *, checkpoints: Sequence[Path] = 
       built: the experiment. Its data and split decide what is scored; without
         ``checkpoints`` they must be those of the run in ``workdir``.
       workdir: the run's folder; gets ``scores_val.csv``, ``summary.json``,
-        ``summary.md``, ``segmentations/`` and ``report.html``.
+        ``summary.md``, ``segmentations/``, ``viewer/`` and ``report.html``.
       checkpoints: other runs to average instead of the one in ``workdir``.
 
     Raises:
@@ -217,6 +226,8 @@ def _score_set(
         {case.case_id: folder / f"{case.case_id}.nii.gz" for case in cases},
         modalities=predictor.modalities,
         label_convention=label_convention,
+        workdir=workdir,
+        viewers="viewer" if prefix == "val" else f"viewer/{prefix}",
         suffix="" if prefix == "val" else f" ({prefix})",
     )
     return Scored(prefix=prefix, scores=tuple(scores), examples=examples)
@@ -229,9 +240,11 @@ def case_examples(
     *,
     modalities: Sequence[str],
     label_convention: str,
+    workdir: Path,
+    viewers: str,
     suffix: str = "",
 ) -> tuple[CaseExample, ...]:
-    """The best, the median and the worst of some cases, read with their segmentations.
+    """The best, the median and the worst of some cases, each with a viewer written.
 
     Args:
       cases: raw files.
@@ -239,32 +252,71 @@ def case_examples(
       segmentations: case to the file that was written.
       modalities: order of the channels.
       label_convention: of the scans and the segmentations.
+      workdir: folder of the report that will show them.
+      viewers: folder of the viewers, from there.
       suffix: stands after best, median and worst.
     """
     mean_dice = {
         case.case_id: float(np.mean([s.dice for s in scores if s.case_id == case.case_id]))
         for case in cases
     }
+    chosen = select_examples(list(mean_dice), list(mean_dice.values()))
     files = {case.case_id: case for case in cases}
-    examples = []
-    for rank, case_id in select_examples(list(mean_dice), list(mean_dice.values())).items():
-        volume = read_volume(
-            files[case_id], modalities=modalities, label_convention=label_convention
+    shown = {
+        case_id: _example(
+            read_volume(files[case_id], modalities=modalities, label_convention=label_convention),
+            segmentations[case_id],
+            CONVENTIONS[label_convention],
+            {s.region: s.dice for s in scores if s.case_id == case_id},
+            workdir,
+            viewers,
         )
-        written, _ = read_image(segmentations[case_id])
-        examples.append(
-            CaseExample(
-                case_id=case_id,
-                rank=f"{rank}{suffix}",
-                image=volume.image,
-                modalities=volume.modalities,
-                reference=volume.labels,
-                predicted=CONVENTIONS[label_convention].to_classes(written),
-                spacing_mm=volume.spacing_mm,
-                scores={f"dice/{s.region}": s.dice for s in scores if s.case_id == case_id},
+        for case_id in dict.fromkeys(chosen.values())
+    }
+    return tuple(
+        dataclasses.replace(shown[case_id], rank=f"{rank}{suffix}")
+        for rank, case_id in chosen.items()
+    )
+
+
+def _example(
+    volume: Volume,
+    segmentation: Path,
+    labels_of: LabelConvention,
+    dice: dict[str, float],
+    workdir: Path,
+    viewers: str,
+) -> CaseExample:
+    """A case for the report, with its viewer written."""
+    written, _ = read_image(segmentation)
+    predicted = labels_of.to_classes(written)
+    overlays = [LabelOverlay(name="prediction", classes=predicted, class_names=labels_of.classes)]
+    if volume.labels is not None:
+        overlays.append(
+            LabelOverlay(
+                name="reference",
+                classes=volume.labels,
+                class_names=labels_of.classes,
+                outlined=True,
             )
         )
-    return tuple(examples)
+    viewer = write_viewer(
+        workdir / viewers / f"{volume.case_id}.html",
+        volume,
+        overlays,
+        note="Dice " + ", ".join(f"{name} {score_text(value)}" for name, value in dice.items()),
+    )
+    return CaseExample(
+        case_id=volume.case_id,
+        rank="",
+        image=volume.image,
+        modalities=volume.modalities,
+        reference=volume.labels,
+        predicted=predicted,
+        spacing_mm=volume.spacing_mm,
+        scores={f"dice/{name}": value for name, value in dice.items()},
+        viewer=viewer.relative_to(workdir).as_posix(),
+    )
 
 
 def _case_rows(scored: Scored) -> list[dict[str, Any]]:

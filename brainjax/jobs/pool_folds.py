@@ -134,6 +134,8 @@ def pool_folds(
                 predictions,
                 modalities=config["data"]["modalities"],
                 label_convention=data.cohort.label_convention,
+                workdir=folder,
+                viewers="viewer",
             ),
             environment=versions(),
             notes=data.notes,

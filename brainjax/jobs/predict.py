@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from brainjax.errors import InputError
 from brainjax.inference import segmentation_path, write_segmentation
 from brainjax.jobs.predictor import load_predictor, output_convention
-from brainjax.scans import CaseFiles, find_cases_to_predict, read_volume
+from brainjax.report import LabelOverlay, MapOverlay, write_viewer
+from brainjax.scans import CONVENTIONS, CaseFiles, find_cases_to_predict, read_volume
 from brainjax.training import ProgressPrinter
 
 
@@ -23,8 +26,12 @@ def predict(
     config: Mapping[str, Any] | None,
     overrides: Mapping[str, Any],
     write_probabilities: bool,
+    with_viewer: bool = False,
 ) -> int:
     """Segments cases and writes one NIfTI file for each, on the scan's own grid.
+
+    With probabilities come those of each class, with a viewer ``<case>.html`` to look at the
+    case in a browser.
 
     A case that cannot be read is told and passed over; the others are done.
 
@@ -58,6 +65,10 @@ def predict(
             path = write_segmentation(
                 output, volume, labels, output_convention=values, probabilities=probabilities
             )
+            if with_viewer:
+                names = CONVENTIONS[predictor.label_convention].classes
+                overlays = prediction_overlays(labels, probabilities, names)
+                write_viewer(output / f"{volume.case_id}.html", volume, overlays)
         except InputError as error:
             failures.append(error)
             print(f"case {number}/{len(cases)} {case.case_id}: failed: {error}", flush=True)
@@ -74,6 +85,24 @@ def predict(
     if failures:
         print(f"{done} written, {len(failures)} failed", flush=True)
     return 1 if failures else 0
+
+
+def prediction_overlays(
+    labels: np.ndarray, probabilities: np.ndarray | None, class_names: Sequence[str]
+) -> list[LabelOverlay | MapOverlay]:
+    """A prediction as a viewer shows it: the classes, and each tissue's probability if given."""
+    overlays: list[LabelOverlay | MapOverlay] = [
+        LabelOverlay(name="prediction", classes=labels, class_names=class_names)
+    ]
+    if probabilities is not None:
+        overlays += [
+            MapOverlay(
+                name=f"probability of {name}", values=probabilities[..., number], limits=(0.0, 1.0)
+            )
+            for number, name in enumerate(class_names)
+            if number
+        ]
+    return overlays
 
 
 def _find_cases(

@@ -37,6 +37,7 @@ def run(
     write_probabilities: bool,
     fold: int | None = None,
     variants: Sequence[str] = (),
+    with_viewer: bool = False,
 ) -> int:
     """Runs one job.
 
@@ -53,6 +54,7 @@ def run(
       write_probabilities: whether predictions come with probabilities.
       fold: of a cross-validation, train this one only.
       variants: of an ablation, train these only.
+      with_viewer: whether segmentations come with a page that shows them in the browser.
 
     Returns:
       The exit code: 0, or 143 when training or a search was asked to stop and has saved.
@@ -71,6 +73,8 @@ def run(
         trained = _trained(list(checkpoints) or [_required(workdir)])
         output = output or _required(workdir, "--output (or --workdir)") / "predictions"
         if task_of(trained[0]) == "classification":
+            if with_viewer:
+                raise InputError(f"--viewer: {trained[0]} is a classifier; it shows segmentations")
             return classify(checkpoints=trained, inputs=inputs, output=output, overrides=overrides)
         return predict(
             checkpoints=trained,
@@ -79,6 +83,7 @@ def run(
             config=config,
             overrides=overrides,
             write_probabilities=write_probabilities,
+            with_viewer=with_viewer,
         )
     if config is None:
         raise InputError("--config is missing; for example --config=configs/cga.py")

@@ -91,16 +91,36 @@ def inter_class_distance(
     >>> float(inter_class_distance(corners, form="released")[0])
     10.0
     """
+    if form == "paper":
+        return 2.0 * jnp.sum(pairwise_distances(prototypes), axis=1)
+    if form == "released":
+        return _root(2.0 * jnp.sum(_pair_squares(prototypes), axis=1))
+    raise ValueError(f"form is 'paper' or 'released', not {form!r}")
+
+
+def pairwise_distances(prototypes: jax.Array) -> jax.Array:
+    """Euclidean distances of the prototypes of one example, each pair of classes once.
+
+    Args:
+      prototypes: [B, K, C].
+
+    Returns:
+      [B, K * (K - 1) / 2], f32, in the order (0, 1), (0, 2), .., (1, 2), ..
+
+    >>> corners = jnp.array([[[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]]])
+    >>> pairwise_distances(corners)[0].tolist()
+    [3.0, 4.0, 5.0]
+    """
+    return _root(_pair_squares(prototypes))
+
+
+def _pair_squares(prototypes: jax.Array) -> jax.Array:
+    """Squared distances [B, pairs]."""
     # A class is not paired with itself: compiled code may subtract two differently
     # rounded copies of one prototype, and the root's gradient would blow the rest up.
     first, second = np.triu_indices(prototypes.shape[1], k=1)
     prototypes = prototypes.astype(jnp.float32)
-    squares = jnp.sum((prototypes[:, first] - prototypes[:, second]) ** 2, axis=-1)  # [B, pairs]
-    if form == "paper":
-        return 2.0 * jnp.sum(_root(squares), axis=1)
-    if form == "released":
-        return _root(2.0 * jnp.sum(squares, axis=1))
-    raise ValueError(f"form is 'paper' or 'released', not {form!r}")
+    return jnp.sum((prototypes[:, first] - prototypes[:, second]) ** 2, axis=-1)
 
 
 def _root(squares: jax.Array) -> jax.Array:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import jax
 import jax.numpy as jnp
 
+from brainjax.layers.pooling import pairwise_distances
 from brainjax.losses.attention import attention_loss, inter_class_loss, sample_labels_down
 from brainjax.losses.cross_entropy import cross_entropy_loss
 from brainjax.losses.deep_supervision import deep_supervision_weights
@@ -19,6 +21,7 @@ class _Output(Protocol):
     logits: jax.Array
     coarse_logits: tuple[jax.Array, ...]
     attention: jax.Array | None
+    prototypes: jax.Array | None
     distance: jax.Array | None
 
 
@@ -77,7 +80,9 @@ class Objective:
           The total and f32 scalars: ``loss`` (the total), ``dice_loss``,
           ``cross_entropy_loss`` (both at full resolution), ``attention_loss``,
           ``inter_loss`` (with its sign; all without weights, and ``inter_loss`` also
-          before it counts) and ``distance`` (mean D).
+          before it counts), ``distance`` (mean D) and, of a network with prototypes,
+          ``prototype_distance/<i>_<j>``, the mean over the batch of the distance of
+          classes i and j.
         """
         heads = (output.logits, *output.coarse_logits)
         parts: dict[str, jax.Array] = {}
@@ -97,6 +102,10 @@ class Objective:
             parts["inter_loss"] = inter
             parts["distance"] = jnp.mean(output.distance.astype(jnp.float32))
             total += self.inter_weight * jnp.where(step >= self.inter_start_step, inter, 0.0)
+        if output.prototypes is not None:
+            apart = jnp.mean(pairwise_distances(output.prototypes), axis=0)  # [pairs]
+            pairs = itertools.combinations(range(output.prototypes.shape[1]), 2)
+            parts |= {f"prototype_distance/{i}_{j}": apart[n] for n, (i, j) in enumerate(pairs)}
         return total, {"loss": total, **parts}
 
     def _of_head(self, logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:

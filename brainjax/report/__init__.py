@@ -48,12 +48,15 @@ from brainjax.report.tuning_page import (
     tuning_markdown,
     write_tuning_report,
 )
+from brainjax.report.viewer import LabelOverlay, MapOverlay, render_viewer, write_viewer
 
 __all__ = [
     "REGION_CLASSES",
     "CaseExample",
     "ClassificationReport",
     "EvaluatedPart",
+    "LabelOverlay",
+    "MapOverlay",
     "RobustnessRow",
     "RunReport",
     "SampleImage",
@@ -78,6 +81,7 @@ __all__ = [
     "png_bytes",
     "render_classification_report",
     "render_report",
+    "render_viewer",
     "robustness_csv",
     "robustness_markdown",
     "save_figure",
@@ -92,4 +96,5 @@ __all__ = [
     "write_report",
     "write_robustness",
     "write_tuning_report",
+    "write_viewer",
 ]

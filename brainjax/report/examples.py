@@ -36,7 +36,7 @@ VIEWS = (
 )
 
 _EDGES = {"sagittal": ("A", "P"), "coronal": ("R", "L"), "axial": ("R", "L")}
-_NAMES = {"flair": "FLAIR", "t1": "T1", "t1ce": "T1ce", "t2": "T2"}
+MODALITY_NAMES = {"flair": "FLAIR", "t1": "T1", "t1ce": "T1ce", "t2": "T2"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,7 @@ class CaseExample:
       spacing_mm: distance of voxels along D, H, W in mm.
       scores: name such as ``"WT Dice"`` to value; NaN is shown as n/a.
       regions: regions to outline, to their classes.
+      viewer: path of the case's viewer from the report's folder; empty without one.
     """
 
     case_id: str
@@ -66,6 +67,7 @@ class CaseExample:
     regions: Mapping[str, tuple[int, ...]] = dataclasses.field(
         default_factory=lambda: dict(REGION_CLASSES)
     )
+    viewer: str = ""
 
     def __post_init__(self) -> None:
         """Checks that the arrays belong together."""
@@ -187,7 +189,7 @@ def case_views(example: CaseExample) -> list[tuple[str, str]]:
 
 def view_name(modality: str, plane: str) -> str:
     """What a picture shows, such as ``"FLAIR, axial"``."""
-    return f"{_NAMES.get(modality, modality)}, {plane}"
+    return f"{MODALITY_NAMES.get(modality, modality)}, {plane}"
 
 
 def score_text(value: float | None) -> str:

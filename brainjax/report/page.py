@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import os
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -195,9 +196,13 @@ def _example(example: CaseExample, rank: str) -> str:
         alt = f"{example.case_id}: {words}, {against} outlined"
         pictures.append(picture_html(data, alt=alt, caption=words))
     missing = "" if example.reference is not None else '<p class="note">No reference.</p>'
+    viewer = ""
+    if example.viewer:
+        target = html.escape(urllib.parse.quote(example.viewer))
+        viewer = f'<p><a href="{target}">Slices and rendering in the viewer</a></p>'
     return (
         f"<h3>{html.escape(rank.capitalize())}: {html.escape(example.case_id)}</h3>"
-        f'<p class="note">{html.escape(scores)}</p>{missing}'
+        f'<p class="note">{html.escape(scores)}</p>{missing}{viewer}'
         f'<div class="views">{"".join(pictures)}</div>'
     )
 

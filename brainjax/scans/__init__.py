@@ -19,7 +19,14 @@ from brainjax.scans.labels import (
     convention,
     painted_regions,
 )
-from brainjax.scans.nifti import from_lps, new_grid, read_image, to_lps, write_array
+from brainjax.scans.nifti import (
+    from_lps,
+    new_grid,
+    packed_array,
+    read_image,
+    to_lps,
+    write_array,
+)
 from brainjax.scans.normalize import brain_box, brain_mask, zscore
 from brainjax.scans.phantom import write_phantom_cohort
 from brainjax.scans.phantom_series import write_phantom_series
@@ -63,6 +70,7 @@ __all__ = [
     "find_slices_to_predict",
     "from_lps",
     "new_grid",
+    "packed_array",
     "painted_regions",
     "present_subsets",
     "read_boxes",

@@ -183,6 +183,13 @@ def write_array(
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
+def packed_array(array: np.ndarray, affine: np.ndarray) -> bytes:
+    """The bytes of a ``.nii.gz`` of ``array`` [D, H, W]; ``affine`` takes its indices to RAS+."""
+    header = new_grid((array.shape[0], array.shape[1], array.shape[2]), affine).header
+    header.set_data_dtype(array.dtype)
+    return gzip.compress(nib.Nifti1Image(array, None, header).to_bytes(), mtime=0)
+
+
 def _file_size(path: Path) -> int:
     if not path.exists():
         raise InputError(f"{path}: no such file")

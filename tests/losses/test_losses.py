@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import jax
@@ -122,6 +123,16 @@ def test_objective_adds_weighted_parts():
     assert float(total) == pytest.approx(2 * dice + 20 * error - 0.5 * math.log(4), rel=1e-5)
     assert float(parts["loss"]) == float(total)
     assert all(p.dtype == jnp.float32 and p.shape == () for p in parts.values())
+
+
+def test_objective_tells_how_far_apart_each_pair_of_prototypes_is():
+    prototypes = jnp.array([[[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]], [[0.0, 0.0]] * 3])
+    named = dataclasses.replace(output(), prototypes=prototypes)
+    total, parts = Objective()(named, LABELS, 0)
+    assert float(parts["prototype_distance/0_1"]) == 2.5  # the mean of 5 and 0
+    assert float(parts["prototype_distance/0_2"]) == 0.5
+    assert float(parts["prototype_distance/1_2"]) == pytest.approx(18**0.5 / 2, rel=1e-6)
+    assert float(total) == float(Objective()(output(), LABELS, 0)[0])
 
 
 def test_inter_class_loss_starts_at_its_step_without_another_trace():

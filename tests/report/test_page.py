@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.parse
 from html.parser import HTMLParser
 
 import numpy as np
@@ -125,6 +126,14 @@ def test_page_tells_everything_and_loads_nothing(tmp_path):
     ids = [attributes["id"] for _, attributes in page.elements if attributes.get("id")]
     assert len(ids) == len(set(ids))
     assert {link["href"][1:] for link in page.all("a")} <= set(ids)
+
+
+def test_examples_link_to_their_viewer_whatever_its_name():
+    name = f"viewer/{EVIL} #?.html"
+    page = Page(render_report(make_run(examples=(make_example(viewer=name),))))
+    (target,) = (link["href"] for link in page.all("a") if not link["href"].startswith("#"))
+    assert urllib.parse.unquote(target) == name
+    assert not set(target) & set('<>"#?& ')
 
 
 def test_everything_from_outside_is_escaped():
