@@ -53,6 +53,7 @@ SOLE_IMPORTERS = {
     "tensorboardX": {"training/logs.py"},
     "ml_collections": {"main.py"},
     "tensorflow_datasets": {"records"},
+    "apache_beam": {"records/beam_pipeline.py"},
     "grain": {"batches"},
     "matplotlib": {"report"},
 }

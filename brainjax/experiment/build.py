@@ -12,7 +12,10 @@ from brainjax.experiment.segmentation import Experiment, build_segmentation
 
 TASKS = ("segmentation", "classification")
 
-ADDED = {"batches": {"accumulate": 1}}
+ADDED: dict[str, dict[str, Any]] = {
+    "batches": {"accumulate": 1},
+    "data": {"prepare_workers": 1, "prepare_beam": ""},
+}
 """Keys that saved configurations may lack, and the values that stand for what was done then."""
 
 
