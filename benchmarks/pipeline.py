@@ -1,6 +1,7 @@
 """Times the way from raw scans to training batches on phantoms of BraTS' size.
 
-``python -m benchmarks.pipeline [--json FILE] [--cases N] [--shape D H W] [--patch d h w]``
+``python -m benchmarks.pipeline [--json FILE] [--cases N] [--shape D H W] [--patch d h w]
+[--prepare WORKERS ...]``
 
 Crops are read warm (the files are in the page cache), one at a time, by one
 thread. "ArrayRecord" is what a crop would cost without the voxel store: the
@@ -8,7 +9,8 @@ whole case is decompressed and then sliced. The phantoms lie in a temporary
 folder, about 150 MB a case. Augmented samples are counted where a training step
 would get them: ours are cropped on the host and augmented by the compiled
 program, MONAI's (where it is installed) come from its cached loader; the two
-take turns, and the memory that each holds the cases in is told.
+take turns, and the memory that each holds the cases in is told. ``--prepare 1 2`` only times
+the preparation of all cases, by one process and by two, starting them included.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ import functools
 import multiprocessing
 import os
 import resource
+import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -35,7 +38,7 @@ from brainjax import parallel
 from brainjax.augment import AugmentOptions, augment_volumes
 from brainjax.batches import PipelineOptions, training_batches, uniform_start
 from brainjax.files import write_json
-from brainjax.records import SCHEMA_VERSION, Records, prepare_records
+from brainjax.records import SCHEMA_VERSION, PartOptions, Records, prepare_records
 from brainjax.scans import Cohort, find_cohort, write_phantom_cohort
 
 Shape = tuple[int, int, int]
@@ -127,14 +130,32 @@ def resident_megabytes() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def write_phantoms(folder: Path, *, cases: int, shape: Shape) -> Cohort:
+    """Makes the raw scans in a process of its own, whose memory goes with it."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as elsewhere:
+        elsewhere.submit(write_phantom_cohort, folder, cases=cases, shape=shape, seed=0).result()
+    return find_cohort(folder)
+
+
+def measure_preparation(
+    folder: Path, *, cases: int, shape: Shape, workers: Sequence[int]
+) -> dict[str, float]:
+    """Times the preparation of all cases by so many processes, from files in the page cache."""
+    cohort = write_phantoms(folder / "raw", cases=cases, shape=shape)
+    numbers = {}
+    for count in workers:
+        start = time.perf_counter()
+        prepare_records(cohort, folder / "records", parts=PartOptions(workers=count))
+        numbers[f"prepare with {count} workers, s per case"] = (time.perf_counter() - start) / cases
+        shutil.rmtree(folder / "records")
+    return numbers
+
+
 def measure(
     folder: Path, *, cases: int, shape: Shape, patch: Shape, repeats: int
 ) -> dict[str, float | None]:
     """Makes the phantoms and measures each stage; units are in the names."""
-    raw = folder / "raw"
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as elsewhere:  # own memory
-        elsewhere.submit(write_phantom_cohort, raw, cases=cases, shape=shape, seed=0).result()
-    cohort = find_cohort(raw)
+    cohort = write_phantoms(folder / "raw", cases=cases, shape=shape)
     start = time.perf_counter()
     records = prepare_records(cohort, folder / "records")
     prepared = time.perf_counter() - start
@@ -193,13 +214,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--shape", type=int, nargs=3, default=(240, 240, 155))
     parser.add_argument("--patch", type=int, nargs=3, default=(128, 128, 128))
+    parser.add_argument("--prepare", type=int, nargs="+", metavar="WORKERS", default=[])
     options = parser.parse_args()
     shape: Shape = (options.shape[0], options.shape[1], options.shape[2])
     patch: Shape = (options.patch[0], options.patch[1], options.patch[2])
     with tempfile.TemporaryDirectory() as folder:
-        numbers = measure(
-            Path(folder), cases=options.cases, shape=shape, patch=patch, repeats=options.repeats
-        )
+        made = {"folder": Path(folder), "cases": options.cases, "shape": shape}
+        if options.prepare:
+            numbers = measure_preparation(**made, workers=options.prepare)
+        else:
+            numbers = measure(**made, patch=patch, repeats=options.repeats)
     print(f"{options.cases} phantoms of {shape} x 4, crops of {patch} x 4\n")
     for name, value in numbers.items():
         told = "not installed" if value is None else f"{value:10.2f}"

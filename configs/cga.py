@@ -24,10 +24,11 @@ def get_config(variant="demo"):
     config.data = dict(
         root="",  # a folder of scans; empty in the demo makes phantoms
         records="",  # where prepared records go; empty is WORKDIR/records
+        prepare_workers=1, prepare_beam="",  # processes, or a Beam runner's options
         label_convention="auto",
         modalities=("flair", "t1ce", "t1", "t2"),
         needs_root=not demo,
-    )
+    )  # fmt: skip
     config.phantom = dict(cases=30, shape=(64, 64, 64), seed=0)
     config.split = dict(folds=5, fold=0, seed=0)
     config.batches = dict(

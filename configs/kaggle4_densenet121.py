@@ -19,7 +19,10 @@ def get_config():
     config.repeats = 1  # so many runs with seeds seed, seed + 1 and so on
     config.variants = ()
     config.score = "val/accuracy"  # what decides which weights are the best
-    config.data = dict(root="", source="auto", records="", split="auto", texture=False)
+    config.data = dict(
+        root="", source="auto", records="", prepare_workers=1, prepare_beam="", split="auto",
+        texture=False,
+    )  # fmt: skip
     config.made_up = dict(
         layout="image_folder", slices_per_class=24, patients=0, slices_per_series=0, seed=0,
         image_size=(64, 64), epochs=3,

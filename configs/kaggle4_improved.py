@@ -47,7 +47,10 @@ def get_config(variant="improved"):
             space=SPACE, trials=50, sampler="tpe", startup_trials=8, pruner="median",
             warmup_validations=3, seed=0, storage="",
         )  # fmt: skip
-    config.data = dict(root="", source="auto", records="", split="auto", texture=False)
+    config.data = dict(
+        root="", source="auto", records="", prepare_workers=1, prepare_beam="", split="auto",
+        texture=False,
+    )  # fmt: skip
     config.made_up = dict(
         layout="image_folder", slices_per_class=60, patients=0, slices_per_series=0, seed=0,
         image_size=(30, 30), epochs=12,

@@ -26,8 +26,9 @@ def get_config(variant="model2"):
     config.variants = ()
     config.score = "val/accuracy"  # what decides which weights are the best
     config.data = dict(
-        root="", source="auto", records="", split="auto", texture=variant == "model2_texture"
-    )
+        root="", source="auto", records="", prepare_workers=1, prepare_beam="", split="auto",
+        texture=variant == "model2_texture",
+    )  # fmt: skip
     config.made_up = dict(
         layout="image_folder", slices_per_class=24, patients=0, slices_per_series=0, seed=0,
         image_size=(30, 30) if small else (64, 64), epochs=3,

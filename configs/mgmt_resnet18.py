@@ -21,7 +21,10 @@ def get_config():
     config.repeats = 1  # so many runs with seeds seed, seed + 1 and so on
     config.variants = ()
     config.score = "val/accuracy"  # what decides which weights are the best
-    config.data = dict(root="", source="auto", records="", split="auto", texture=False)
+    config.data = dict(
+        root="", source="auto", records="", prepare_workers=1, prepare_beam="", split="auto",
+        texture=False,
+    )  # fmt: skip
     config.made_up = dict(
         layout="rsna", slices_per_class=0, patients=16, slices_per_series=12, seed=0,
         image_size=(64, 64), epochs=4,

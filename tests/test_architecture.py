@@ -55,6 +55,7 @@ SOLE_IMPORTERS = {
     "ml_collections": {"main.py"},
     "optuna": {"jobs/study.py"},
     "tensorflow_datasets": {"records"},
+    "apache_beam": {"records/beam_pipeline.py"},
     "grain": {"batches"},
     "matplotlib": {"report"},
 }

@@ -22,6 +22,7 @@ _EXPLAIN: dict[str, Any] = {
 
 ADDED: dict[str, dict[str, Any]] = {
     "segmentation": {
+        "data": {"prepare_workers": 1, "prepare_beam": ""},
         "batches": {"accumulate": 1},
         "augment": {"modality_dropout": 0.0},
         "model": {"deep_supervision": False, "norm": ""},
@@ -29,6 +30,7 @@ ADDED: dict[str, dict[str, Any]] = {
         "explain": _EXPLAIN,
     },
     "classification": {
+        "data": {"prepare_workers": 1, "prepare_beam": ""},
         "batches": {"accumulate": 1},
         "explain": _EXPLAIN,
     },

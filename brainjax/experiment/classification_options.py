@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from brainjax.records import PartOptions
 from brainjax.scans import PHANTOM_LAYOUTS, SOURCES
 
 
@@ -15,6 +16,8 @@ class SliceDataOptions:
       root: folder of the data set; empty makes up a small one in ``made_up.layout``.
       source: ``auto`` recognises the layout, or a name in ``scans.SOURCES``.
       records: folder for prepared records; empty is ``WORKDIR/records``.
+      prepare_workers: processes that prepare the records; they do not depend on it.
+      prepare_beam: options of an Apache Beam runner that prepares them instead; empty: none.
       split: ``auto``, ``patient``, ``slice``, ``parts``, ``folds`` or a path of a
         folds.csv; see ``records.SliceSplitOptions``.
       texture: whether grey-level co-occurrence energies join the head's input.
@@ -23,12 +26,20 @@ class SliceDataOptions:
     root: str
     source: str
     records: str
+    prepare_workers: int
+    prepare_beam: str
     split: str
     texture: bool
 
     def __post_init__(self) -> None:
         if self.source != "auto" and self.source not in SOURCES:
             raise ValueError(f"source {self.source!r}: expected auto or one of {sorted(SOURCES)}")
+        PartOptions(workers=self.prepare_workers)
+
+    @property
+    def parts(self) -> PartOptions:
+        """Who prepares the records."""
+        return PartOptions(workers=self.prepare_workers, beam=self.prepare_beam)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

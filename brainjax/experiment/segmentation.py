@@ -30,6 +30,7 @@ from brainjax.experiment.variants import Variants, read_published, read_variants
 from brainjax.inference import PostprocessOptions, SlidingWindowOptions, WholeVolumeOptions
 from brainjax.losses import Objective
 from brainjax.models import MODELS
+from brainjax.records import PartOptions
 from brainjax.scans import TISSUES, LabelConvention, painted_regions
 from brainjax.training import (
     Augment,
@@ -52,6 +53,8 @@ class DataOptions:
     Attributes:
       root: folder of scans; empty makes phantoms unless ``needs_root``.
       records: folder for prepared records; empty is ``WORKDIR/records``.
+      prepare_workers: processes that prepare the records; they do not depend on it.
+      prepare_beam: options of an Apache Beam runner that prepares them instead; empty: none.
       label_convention: ``auto`` or a name in ``scans.CONVENTIONS``.
       modalities: channel order of the network's input.
       needs_root: whether the experiment only makes sense on the user's own scans.
@@ -59,9 +62,19 @@ class DataOptions:
 
     root: str
     records: str
+    prepare_workers: int
+    prepare_beam: str
     label_convention: str
     modalities: tuple[str, ...]
     needs_root: bool
+
+    def __post_init__(self) -> None:
+        PartOptions(workers=self.prepare_workers)
+
+    @property
+    def parts(self) -> PartOptions:
+        """Who prepares the records."""
+        return PartOptions(workers=self.prepare_workers, beam=self.prepare_beam)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -108,6 +108,7 @@ def prepare(experiment: Experiment, data: Data, workdir: Path) -> Records:
         data.cohort,
         folder,
         options=RecordOptions(modalities=experiment.data.modalities),
+        parts=experiment.data.parts,
         progress=ProgressPrinter("records", unit="cases"),
     )
     if records.reason:

@@ -13,7 +13,8 @@ from brainjax.jobs.prepare import Data
 
 _FREE_SECTIONS = ("loop", "evaluation", "inference", "published", "repeats", "explain")
 _FREE_KEYS = {
-    "data": ("root", "records", "needs_root"),  # the cases are compared by name
+    # The cases are compared by name.
+    "data": ("root", "records", "needs_root", "prepare_workers", "prepare_beam"),
     "batches": ("workers", "threads", "prefetch_batches"),  # they do not change the batches
 }
 

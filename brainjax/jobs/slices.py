@@ -165,7 +165,11 @@ def prepare_slice_records(
         print(f"note: {note}", flush=True)
     folder = Path(built.data.records) if built.data.records else workdir / "records"
     records = prepare_slices(
-        found, folder, options=built.images, progress=ProgressPrinter("records", unit="images")
+        found,
+        folder,
+        options=built.images,
+        parts=built.data.parts,
+        progress=ProgressPrinter("records", unit="images"),
     )
     if records.reason:
         print(f"records written to {folder}: {records.reason}", flush=True)

@@ -3,9 +3,11 @@
 from brainjax.records.builders import RecordOptions
 from brainjax.records.duplicates import find_duplicates
 from brainjax.records.fit_image import fit_image, fit_region
+from brainjax.records.parts import PartOptions
 from brainjax.records.prepare import prepare_records
 from brainjax.records.schema import SCHEMA_VERSION, CaseRecord
-from brainjax.records.slice_records import SliceRecords, open_slices, prepare_slices
+from brainjax.records.slice_prepare import prepare_slices
+from brainjax.records.slice_records import SliceRecords, open_slices
 from brainjax.records.slice_schema import SliceRecord, SliceRecordOptions
 from brainjax.records.slice_splits import split_slices
 from brainjax.records.split_options import SliceSplit, SliceSplitOptions
@@ -17,6 +19,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "TEXTURE_FEATURES",
     "CaseRecord",
+    "PartOptions",
     "RecordOptions",
     "Records",
     "SliceRecord",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,22 @@ import tensorflow_datasets as tfds
 
 from brainjax.errors import InputError
 
-#: How large a part shall be at most.
-PART_BYTES = 512 << 20
+#: How large a part shall be at most; so much is gathered in memory before it is written.
+PART_BYTES = 256 << 20
 
 
-class PartsBuilder(tfds.core.GeneratorBasedBuilder):
-    """A ``tensorflow_datasets`` builder that writes examples given from outside, in parts.
+class PartBuilder(tfds.core.GeneratorBasedBuilder):
+    """A ``tensorflow_datasets`` builder that writes one part of a data set.
 
-    It writes ArrayRecord and needs no TensorFlow. What it wrote is read by
-    ``tfds.builder_from_directory(folder).as_data_source("all")``, in order.
+    It writes ArrayRecord and needs no TensorFlow. Once every part is written and
+    :func:`write_description` has been called, all of them are read, in order, by
+    ``tfds.builder_from_directory(folder).as_data_source("all")``.
 
-    tfds gathers a split in memory before it writes it, and above 1000 MiB goes
-    by way of temporary files that it cannot open without TensorFlow. Therefore
-    the examples are spread over splits, ``part_00000`` and so on, of a few
-    each. They mean nothing else: patients and slices are divided elsewhere.
+    A part is a split, ``part_00000`` and so on, in one file. tfds gathers a split
+    in memory before it writes it, and above 1000 MiB goes by way of temporary
+    files that it cannot open without TensorFlow; and parts can be written by
+    several processes. They mean nothing else: patients and slices are divided
+    elsewhere.
 
     A subclass gives ``VERSION`` and the features.
     """
@@ -32,22 +35,19 @@ class PartsBuilder(tfds.core.GeneratorBasedBuilder):
     def __init__(
         self,
         *,
-        examples: Iterator[Any],
-        parts: Sequence[int],
         features: tfds.features.FeaturesDict,
+        examples: Iterable[Any] = (),
+        number: int = 0,
         **kwargs: Any,
     ):
         self._examples = examples
-        self._parts = parts
+        self._number = number
         self._features = features
         super().__init__(file_format="array_record", **kwargs)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         del dl_manager
-        return {
-            f"part_{number:05d}": self._generate_examples(islice(self._examples, count))
-            for number, count in enumerate(self._parts)
-        }
+        return {_part_name(self._number): self._generate_examples(self._examples)}
 
     def write(self) -> None:
         """Writes all examples, silently."""
@@ -64,17 +64,85 @@ class PartsBuilder(tfds.core.GeneratorBasedBuilder):
         """Says nothing, for the same reason."""
 
 
-def divide_into_parts(total: int, largest: int) -> list[int]:
+def write_part(
+    builder: type[PartBuilder],
+    examples: Iterator[Any],
+    folder: Path,
+    *,
+    number: int,
+    features: tfds.features.FeaturesDict,
+) -> dict[str, int]:
+    """Writes one part of a data set beside the others; it appears when it is whole.
+
+    Args:
+      builder: of the data set.
+      examples: of this part, in order.
+      folder: where the data set's own folder is.
+      number: of the part.
+      features: of the data set.
+
+    Returns:
+      What :func:`write_description` has to know of the part.
+    """
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as temporary:
+        made = builder(features=features, examples=examples, number=number, data_dir=temporary)
+        made.write()
+        written = Path(made.data_dir)
+        (file,) = written.glob("*.array_record*")
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
+        target = folder / written.relative_to(temporary)
+        target.mkdir(parents=True, exist_ok=True)
+        file.replace(target / file.name)
+        split = made.info.splits[_part_name(number)]
+        return {"examples": split.num_examples, "bytes": int(split.num_bytes)}
+
+
+def write_description(
+    builder: type[PartBuilder],
+    folder: Path,
+    *,
+    features: tfds.features.FeaturesDict,
+    parts: Sequence[Mapping[str, int]],
+) -> None:
+    """Writes what ``tensorflow_datasets`` needs to read the parts as one data set.
+
+    Args:
+      builder: of the data set.
+      folder: where the data set's own folder is.
+      features: of the data set.
+      parts: what :func:`write_part` returned, in order.
+    """
+    made = builder(features=features, data_dir=str(folder))
+    data_dir = str(folder / made.name / str(made.version))
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=data_dir, dataset_name=made.name, filetype_suffix="array_record"
+    )
+    splits = [
+        tfds.core.SplitInfo(
+            name=_part_name(number),
+            shard_lengths=[part["examples"]],
+            num_bytes=part["bytes"],
+            filename_template=template,
+        )
+        for number, part in enumerate(parts)
+    ]
+    made.info.set_splits(tfds.core.splits.SplitDict(splits))
+    made.info.write_to_directory(data_dir)
+
+
+def divide_into_parts(total: int, largest: int, *, most: int) -> list[int]:
     """Says how many examples go into each part.
 
     Args:
       total: the number of examples.
       largest: bytes of the largest.
+      most: how many may be in one part, whatever their size.
 
-    >>> divide_into_parts(5, 200 << 20)
-    [2, 2, 1]
+    >>> divide_into_parts(5, 100 << 20, most=8), divide_into_parts(5, 1 << 20, most=4)
+    ([2, 2, 1], [4, 1])
     """
-    together = max(1, PART_BYTES // largest)
+    together = max(1, min(PART_BYTES // largest, most))
     return [min(together, total - start) for start in range(0, total, together)]
 
 
@@ -98,3 +166,7 @@ def read_fields(files: Path, indices: Iterable[int]) -> Iterator[Mapping[str, An
             f"{files}: expected readable ArrayRecord files, found {type(error).__name__} "
             f"({summary}); delete {files.parents[2]} and prepare it again"
         ) from error
+
+
+def _part_name(number: int) -> str:
+    return f"part_{number:05d}"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from brainjax.errors import InputError
-from brainjax.records.array_records import PartsBuilder, divide_into_parts, read_fields
+from brainjax.records.array_records import (
+    PartBuilder,
+    divide_into_parts,
+    read_fields,
+    write_description,
+    write_part,
+)
 from brainjax.records.schema import (
     SCHEMA_VERSION,
     CaseRecord,
@@ -23,10 +28,13 @@ from brainjax.records.schema import (
     encode_example,
     record_features,
 )
-from brainjax.scans import CONVENTIONS, CaseFiles, Cohort, Volume, brain_box, read_volume, zscore
+from brainjax.scans import CONVENTIONS, CaseFiles, Volume, brain_box, read_volume, zscore
 
 #: What tfds may gather in memory (1000 MiB), less some room for the metadata.
 _TFDS_MEMORY_BYTES = 990 << 20
+
+#: Cases in a part at most, so that there are parts to share out in a small cohort too.
+_MOST_CASES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +60,7 @@ class RecordOptions:
             raise InputError(f"read_threads: expected 1 or more, found {self.read_threads}")
 
 
-class BrainVolumes(PartsBuilder):
+class BrainVolumes(PartBuilder):
     """The ``tensorflow_datasets`` builder of brain volumes, in the order of the cases."""
 
     VERSION = tfds.core.Version(SCHEMA_VERSION)
@@ -78,33 +86,50 @@ class BrainVolumes(PartsBuilder):
             yield key, encode_example(example)
 
 
-def write_array_records(
-    examples: Iterator[Example], folder: Path, *, cases: int, modalities: int, classes: int
-) -> None:
-    """Writes all examples, in order, to ArrayRecord files below ``folder``.
+def divide_cases(cases: int, first: Example) -> list[int]:
+    """Says how many cases go into each part.
 
     Args:
-      examples: as many as ``cases``.
-      folder: where the data set's own folder is made.
-      cases: the number of examples.
+      cases: the number of cases.
+      first: one of them, by whose volume the size of all is judged.
+    """
+    channels = first.image.shape[-1]
+    largest = int(np.prod(first.record.full_shape)) * (2 * channels + 1)  # bytes of a case
+    return divide_into_parts(cases, largest, most=_MOST_CASES)
+
+
+def write_case_part(
+    examples: Iterator[Example], folder: Path, *, number: int, modalities: int, classes: int
+) -> dict[str, int]:
+    """Writes the examples of one part, in order, to an ArrayRecord file below ``folder``.
+
+    Args:
+      examples: of this part.
+      folder: where the data set's own folder is.
+      number: of the part.
       modalities: number of channels C.
       classes: number of classes K.
+
+    Returns:
+      What :func:`describe_case_parts` has to know of it.
 
     Raises:
       InputError: a volume is too large.
     """
-    first = next(examples)
-    largest = int(np.prod(first.record.full_shape)) * (2 * modalities + 1)  # bytes of a case
-    BrainVolumes(
-        examples=chain([first], examples),
-        parts=divide_into_parts(cases, largest),
-        features=record_features(modalities=modalities, classes=classes),
-        data_dir=str(folder),
-    ).write()
+    features = record_features(modalities=modalities, classes=classes)
+    return write_part(BrainVolumes, examples, folder, number=number, features=features)
+
+
+def describe_case_parts(
+    parts: Sequence[Mapping[str, int]], folder: Path, *, modalities: int, classes: int
+) -> None:
+    """Makes one data set of all parts, for :func:`read_array_records`."""
+    features = record_features(modalities=modalities, classes=classes)
+    write_description(BrainVolumes, folder, features=features, parts=parts)
 
 
 def read_array_records(folder: Path, case_indices: Iterable[int]) -> Iterator[Example]:
-    """Yields chosen examples of :func:`write_array_records`.
+    """Yields chosen examples of the parts, numbered over all of them.
 
     Raises:
       InputError: a record cannot be read; it names the folder and the remedy.
@@ -113,8 +138,10 @@ def read_array_records(folder: Path, case_indices: Iterable[int]) -> Iterator[Ex
         yield decode_example(fields)
 
 
-def read_examples(cohort: Cohort, options: RecordOptions) -> Iterator[Example]:
-    """Reads the cohort's cases in order, a few at a time ahead of their use.
+def read_examples(
+    cases: Sequence[CaseFiles], label_convention: str, options: RecordOptions
+) -> Generator[Example, None, None]:
+    """Reads cases in order, a few at a time ahead of their use.
 
     Raises:
       InputError: a case is unlabelled or cannot be read.
@@ -122,8 +149,8 @@ def read_examples(cohort: Cohort, options: RecordOptions) -> Iterator[Example]:
     window: deque[Future[Example]] = deque()
     pool = ThreadPoolExecutor(options.read_threads, thread_name_prefix="read-case")
     try:
-        for case in cohort.cases:
-            window.append(pool.submit(read_example, case, cohort.label_convention, options))
+        for case in cases:
+            window.append(pool.submit(read_example, case, label_convention, options))
             if len(window) > options.read_threads:
                 yield window.popleft().result()
         while window:

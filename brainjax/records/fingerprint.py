@@ -71,13 +71,16 @@ class FileStatuses:
         return relative
 
 
-def with_digests(sources: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """Adds each file's SHA-256, so that a copy with new times is known for the same."""
-    files = {
-        name: {**status, "sha256": _digest(root / name)}
-        for name, status in sources["files"].items()
-    }
-    return {**sources, "files": files}
+def with_digests(
+    statuses: Mapping[str, Mapping[str, int]], root: Path
+) -> dict[str, dict[str, Any]]:
+    """Adds each file's SHA-256, so that a copy with new times is known for the same.
+
+    Args:
+      statuses: of :class:`FileStatuses`.
+      root: what the names are relative to.
+    """
+    return {name: {**status, "sha256": _digest(root / name)} for name, status in statuses.items()}
 
 
 def find_difference(stored: Mapping[str, Any], current: Mapping[str, Any], root: Path) -> str:
@@ -86,7 +89,8 @@ def find_difference(stored: Mapping[str, Any], current: Mapping[str, Any], root:
     A file with another modification time is compared by its SHA-256.
 
     Args:
-      stored: from :func:`with_digests`, when the records were made.
+      stored: from :func:`describe_sources` when the records were made, files
+        :func:`with_digests`.
       current: from :func:`describe_sources`, now.
       root: the cohort's folder now.
 

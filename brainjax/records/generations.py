@@ -14,10 +14,15 @@ from typing import Any
 from brainjax.errors import InputError
 from brainjax.files import read_json, write_json
 from brainjax.records.locks import LOCK, exclusive
+from brainjax.records.parts import has_finished_parts, remove_markers
 
 LOGGER = logging.getLogger(__name__)
 
 MANIFEST = "records.json"
+
+#: Writes the files of a generation into a folder, but those of the finished parts there;
+#: returns what the manifest shall hold besides.
+Write = Callable[[Path], Mapping[str, Any]]
 
 _GENERATION = "records-"
 _UNFINISHED = ".preparing-"
@@ -30,12 +35,13 @@ def bring_up_to_date(
     form: str,
     items: str,
     find_difference: Callable[[Mapping[str, Any]], str],
-    write: Callable[[Path], Mapping[str, Any]],
+    plan: Callable[[], tuple[str, Write]],
 ) -> str:
     """Writes a new generation if there is none or it is not true to its sources any more.
 
-    A killed run leaves nothing half; the next run removes its leftovers.
-    Processes that work on the same folder wait for each other.
+    A killed or failed run leaves nothing half but finished parts in an unfinished
+    generation; the next run with the same key goes on there, and any other removes
+    them. Processes that work on the same folder wait for each other.
 
     Args:
       directory: the folder of records.
@@ -43,8 +49,8 @@ def bring_up_to_date(
       items: what is prepared, in words, such as ``"3 cases"``.
       find_difference: says how what the manifest's ``sources`` tells differs from
         the raw files; ``""`` if it does not.
-      write: writes all files of a generation into an empty folder and returns
-        what the manifest shall hold besides.
+      plan: called when there is something to write; returns a key, in letters and
+        digits, of how the generation is divided into parts, and what writes it.
 
     Returns:
       Why it was written; ``""`` when it was not.
@@ -62,9 +68,11 @@ def bring_up_to_date(
         reason = why()
         if reason:
             LOGGER.info("%s: preparing %s: %s", directory, items, reason)
+            key, write = plan()
+            unfinished = directory / f"{_UNFINISHED}{key if locked else uuid.uuid4().hex[:12]}"
             if locked:
-                _remove_leftovers(directory, form)
-            folder = _write_generation(directory, form, write)
+                _remove_leftovers(directory, form, keep=unfinished)
+            folder = _write_generation(unfinished, form, write)
             if locked:
                 _remove_leftovers(directory, form, keep=folder)
     return reason
@@ -178,15 +186,13 @@ def _why_prepare(
     return find_difference(manifest["sources"]) or find_broken_record(directory, manifest)
 
 
-def _write_generation(
-    directory: Path, form: str, write: Callable[[Path], Mapping[str, Any]]
-) -> Path:
-    name = uuid.uuid4().hex[:12]
-    unfinished = directory / f"{_UNFINISHED}{name}"
-    folder = directory / f"{_GENERATION}{name}"
+def _write_generation(unfinished: Path, form: str, write: Write) -> Path:
+    directory = unfinished.parent
+    folder = directory / f"{_GENERATION}{uuid.uuid4().hex[:12]}"
     try:
-        unfinished.mkdir()
+        unfinished.mkdir(exist_ok=True)
         described = write(unfinished)
+        remove_markers(unfinished)
         unfinished.rename(folder)
         manifest = {
             "format": form,
@@ -200,14 +206,15 @@ def _write_generation(
         }
         write_json(directory / MANIFEST, manifest)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        if not has_finished_parts(unfinished):
+            shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 
-def _remove_leftovers(directory: Path, form: str, keep: Path | None = None) -> None:
-    """Removes what killed runs left, and generations that are not valid any more."""
+def _remove_leftovers(directory: Path, form: str, *, keep: Path) -> None:
+    """Removes what killed runs left but ``keep``, and generations that are not valid any more."""
     manifest = read_manifest(directory, form)
-    valid = {keep} if keep else {directory / manifest["folder"]} if manifest else set()
+    valid = {keep, directory / manifest["folder"]} if manifest else {keep}
     for path in directory.iterdir():
         if path.name.startswith((_UNFINISHED, _GENERATION)) and path not in valid:
             shutil.rmtree(path, ignore_errors=True)

@@ -17,7 +17,7 @@ from brainjax.records.duplicates import (
     find_duplicates,
 )
 from brainjax.records.picture_hashes import difference_hash, hash_pixels, make_thumbnail
-from brainjax.records.slice_records import prepare_slices
+from brainjax.records.slice_prepare import prepare_slices
 from brainjax.records.slice_schema import SliceRecordOptions
 from brainjax.scans.slices import find_slices
 from tests.records.slice_writer import MadeUpSlices, made_up_slice, picture

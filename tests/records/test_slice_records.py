@@ -18,11 +18,12 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from brainjax.errors import InputError
-from brainjax.records import array_records, slice_records
+from brainjax.records import array_records, fingerprint, slice_prepare
 from brainjax.records.fit_image import fit_image
 from brainjax.records.picture_hashes import hash_pixels, make_thumbnail
 from brainjax.records.slice_builder import read_slice_records
-from brainjax.records.slice_records import SliceRecords, open_slices, prepare_slices
+from brainjax.records.slice_prepare import prepare_slices
+from brainjax.records.slice_records import SliceRecords, open_slices
 from brainjax.records.slice_schema import SliceRecordOptions
 from brainjax.scans.slice import SliceSet
 from brainjax.scans.slices import find_slices, read_slice
@@ -185,17 +186,17 @@ def test_a_series_folder_is_looked_into(slice_set: SliceSet, tmp_path: Path) -> 
     folder = tmp_path / "raw" / "series"
     folder.mkdir()
     (folder / "Image-1.dcm").write_bytes(b"one")
-    files = slice_records.FileStatuses(slice_set.root)
+    files = fingerprint.FileStatuses(slice_set.root)
     assert files.name(folder) == "series"
-    before = slice_records.with_digests({"files": files.statuses}, slice_set.root)
+    before = {"files": fingerprint.with_digests(files.statuses, slice_set.root)}
     (folder / "Image-1.dcm").write_bytes(b"two")
     os.utime(folder / "Image-1.dcm", ns=(1, 1))
-    after = slice_records.FileStatuses(slice_set.root)
+    after = fingerprint.FileStatuses(slice_set.root)
     after.name(folder)
     now = {"files": after.statuses}
-    assert "series changed" in slice_records.find_changed_file(before, now, slice_set.root)
+    assert "series changed" in fingerprint.find_changed_file(before, now, slice_set.root)
     (folder / "Image-1.dcm").write_bytes(b"one")
-    assert slice_records.find_changed_file(before, now, slice_set.root) == ""
+    assert fingerprint.find_changed_file(before, now, slice_set.root) == ""
 
 
 @pytest.mark.parametrize("damage", ["truncate", "delete", "grow"])
@@ -287,7 +288,7 @@ def test_a_full_disk_keeps_the_old_generation(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     smaller = dataclasses.replace(slice_set, slices=slice_set.slices[:3])
-    monkeypatch.setattr(slice_records, "_append", fill_disk)
+    monkeypatch.setattr(slice_prepare, "append", fill_disk)
     with pytest.raises(InputError, match="the disk is full after 0 of 3 slices"):
         prepare_slices(smaller, records.directory, options=OPTIONS)
     assert entries(records.directory) == [".lock", "records", "records.json"]
@@ -317,7 +318,7 @@ def test_refuses_a_set_of_nothing_or_with_equal_names(slice_set: SliceSet, tmp_p
 KILLED = """
 import sys, time
 from pathlib import Path
-from brainjax.records.slice_records import prepare_slices
+from brainjax.records.slice_prepare import prepare_slices
 from brainjax.records.slice_schema import SliceRecordOptions
 from tests.records.slice_writer import write_slices
 

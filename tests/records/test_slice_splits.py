@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from brainjax.errors import InputError
 from brainjax.records.picture_hashes import difference_hash
 from brainjax.records.slice_groups import hold_out, merge_groups
-from brainjax.records.slice_records import prepare_slices
+from brainjax.records.slice_prepare import prepare_slices
 from brainjax.records.slice_schema import SliceRecordOptions
 from brainjax.records.slice_splits import SliceSplit, SliceSplitOptions, split_slices
 from brainjax.scans.slices import find_slices
