@@ -4,13 +4,24 @@ from brainjax.models.cga_unet import CGAUNet
 from brainjax.models.classifier import Classifier
 from brainjax.models.cnn import CNN
 from brainjax.models.densenet import DenseNet
-from brainjax.models.outputs import ClassificationOutput, SegmentationOutput
+from brainjax.models.outputs import (
+    ClassificationOutput,
+    ReconstructionOutput,
+    SegmentationOutput,
+)
 from brainjax.models.resnet import ResNet
+from brainjax.models.saliency_unet import SaliencyEncoder, SaliencyUNet
 from brainjax.models.unet import UNet
 from brainjax.models.vgg import VGG
 
 MODELS = {"cga_unet": CGAUNet, "unet": UNet}
-CLASSIFIERS = {"cnn": CNN, "densenet": DenseNet, "resnet": ResNet, "vgg": VGG}
+CLASSIFIERS = {
+    "cnn": CNN,
+    "densenet": DenseNet,
+    "resnet": ResNet,
+    "saliency_encoder": SaliencyEncoder,
+    "vgg": VGG,
+}
 
 __all__ = [
     "CLASSIFIERS",
@@ -21,7 +32,10 @@ __all__ = [
     "ClassificationOutput",
     "Classifier",
     "DenseNet",
+    "ReconstructionOutput",
     "ResNet",
+    "SaliencyEncoder",
+    "SaliencyUNet",
     "SegmentationOutput",
     "UNet",
 ]
