@@ -7,8 +7,13 @@ from brainjax.models.cnn import CNN
 from brainjax.models.densenet import DenseNet
 from brainjax.models.kiunet3d import KiUNet3D
 from brainjax.models.nnunet import PlainConvUNet, ResidualEncoderUNet
-from brainjax.models.outputs import ClassificationOutput, SegmentationOutput
+from brainjax.models.outputs import (
+    ClassificationOutput,
+    ReconstructionOutput,
+    SegmentationOutput,
+)
 from brainjax.models.resnet import ResNet
+from brainjax.models.saliency_unet import SaliencyEncoder, SaliencyUNet
 from brainjax.models.unet import UNet
 from brainjax.models.unet3d import UNet3D
 from brainjax.models.vgg import VGG
@@ -24,7 +29,13 @@ MODELS = {
     "unet3d": UNet3D,
     "vnet": VNet,
 }
-CLASSIFIERS = {"cnn": CNN, "densenet": DenseNet, "resnet": ResNet, "vgg": VGG}
+CLASSIFIERS = {
+    "cnn": CNN,
+    "densenet": DenseNet,
+    "resnet": ResNet,
+    "saliency_encoder": SaliencyEncoder,
+    "vgg": VGG,
+}
 
 __all__ = [
     "CLASSIFIERS",
@@ -38,8 +49,11 @@ __all__ = [
     "DenseNet",
     "KiUNet3D",
     "PlainConvUNet",
+    "ReconstructionOutput",
     "ResNet",
     "ResidualEncoderUNet",
+    "SaliencyEncoder",
+    "SaliencyUNet",
     "SegmentationOutput",
     "UNet",
     "UNet3D",

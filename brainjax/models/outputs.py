@@ -42,3 +42,18 @@ class ClassificationOutput:
 
     logits: jax.Array
     features: jax.Array
+
+
+@flax.struct.dataclass
+class ReconstructionOutput:
+    """Output of an autoencoder of two sides.
+
+    Attributes:
+      image: the reconstruction [B, H, W, C], f32: the sum of the two.
+      left: what the trained layers add to it, [B, H, W, C], f32.
+      right: what the frozen path carries across, [B, H, W, 1].
+    """
+
+    image: jax.Array
+    left: jax.Array
+    right: jax.Array
