@@ -32,6 +32,11 @@ _OUTPUT = flags.DEFINE_string("output", None, "predict: folder to write to; WORK
 _CHECKPOINT = flags.DEFINE_multi_string(
     "checkpoint", [], "predict, evaluate: runs or checkpoints to average; the best of WORKDIR."
 )
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "Several processes: HOST:PORT of the first; found out under Slurm and MPI."
+)
+_PROCESSES = flags.DEFINE_integer("processes", None, "Several processes: how many.")
+_PROCESS = flags.DEFINE_integer("process", None, "Several processes: number of this one, from 0.")
 _PROBABILITIES = flags.DEFINE_bool("probabilities", False, "predict: write probabilities as well.")
 
 
@@ -41,17 +46,18 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"{arguments[1]}: unexpected word; options look like --name=value")
     from brainjax import jobs, parallel
 
-    parallel.start()
-    return jobs.run(
-        _MODE.value,
-        config=_CONFIG.value,
-        overrides=_overrides(),
-        workdir=None if _WORKDIR.value is None else Path(_WORKDIR.value),
-        inputs=[Path(path) for path in _INPUT.value],
-        output=None if _OUTPUT.value is None else Path(_OUTPUT.value),
-        checkpoints=[Path(path) for path in _CHECKPOINT.value],
-        write_probabilities=_PROBABILITIES.value,
-    )
+    parallel.start(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    with parallel.ending_together():
+        return jobs.run(
+            _MODE.value,
+            config=_CONFIG.value,
+            overrides=_overrides(),
+            workdir=None if _WORKDIR.value is None else Path(_WORKDIR.value),
+            inputs=[Path(path) for path in _INPUT.value],
+            output=None if _OUTPUT.value is None else Path(_OUTPUT.value),
+            checkpoints=[Path(path) for path in _CHECKPOINT.value],
+            write_probabilities=_PROBABILITIES.value,
+        )
 
 
 def _overrides() -> dict[str, Any]:

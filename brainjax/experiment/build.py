@@ -12,8 +12,11 @@ from brainjax.experiment.segmentation import Experiment, build_segmentation
 
 TASKS = ("segmentation", "classification")
 
-ADDED = {"batches": {"accumulate": 1}}
-"""Keys that saved configurations may lack, and the values that stand for what was done then."""
+ADDED: dict[str, dict[str, Any]] = {
+    "batches": {"accumulate": 1},
+    "parallel": {"lift": "jit", "space": 1, "shard_parameters": False},
+}
+"""What saved configurations may lack, and the values that stand for what was done then."""
 
 
 def build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
@@ -40,5 +43,5 @@ def complete_saved(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> complete_saved({"task": "segmentation", "batches": {"batch_size": 2}})["batches"]
     {'accumulate': 1, 'batch_size': 2}
     """
-    added = {name: {**keys, **config[name]} for name, keys in ADDED.items() if name in config}
+    added = {name: {**keys, **config.get(name, {})} for name, keys in ADDED.items()}
     return {"task": "segmentation", **config, **added}

@@ -31,6 +31,7 @@ from brainjax.experiment.sections import (
 )
 from brainjax.losses import ClassificationObjective
 from brainjax.models import CLASSIFIERS
+from brainjax.parallel import ParallelOptions
 from brainjax.records import TEXTURE_FEATURES, SliceRecordOptions, SliceSplitOptions
 from brainjax.scans import SeriesOptions
 from brainjax.training import (
@@ -71,6 +72,7 @@ class ClassificationExperiment:
     optimizer: OptimizerOptions
     loop: LoopOptions
     evaluation: ClassificationEvaluationOptions
+    parallel: ParallelOptions
     published: tuple[tuple[str, float], ...]
     variants: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
 
@@ -205,6 +207,7 @@ def build_classification(plain: Mapping[str, Any]) -> ClassificationExperiment:
         "optimizer": OptimizerOptions,
         "loop": LoopOptions,
         "evaluation": ClassificationEvaluationOptions,
+        "parallel": ParallelOptions,
     }
     plain = _with_made_up(plain)
     known = {*sections, "augment", "batches", "model", "objective", "published", "repeats",
@@ -219,6 +222,8 @@ def build_classification(plain: Mapping[str, Any]) -> ClassificationExperiment:
     made["augment"] = make_section(
         ImageAugmentOptions, "augment", dict(plain["augment"], num_classes=2)
     )
+    if made["parallel"].space > 1:
+        raise InputError(f"parallel.space {made['parallel'].space}: only volumes can be split")
     batches, accumulate = make_batches(SlicePipelineOptions, plain["batches"], seed=plain["seed"])
     built = ClassificationExperiment(
         config=dict(plain),

@@ -28,6 +28,7 @@ from brainjax.experiment.sections import (
 from brainjax.inference import PostprocessOptions, SlidingWindowOptions, WholeVolumeOptions
 from brainjax.losses import Objective
 from brainjax.models import MODELS
+from brainjax.parallel import ParallelOptions
 from brainjax.scans import LabelConvention
 from brainjax.training import (
     Augment,
@@ -166,6 +167,7 @@ class Experiment:
     loop: LoopOptions
     inference: InferenceOptions
     evaluation: EvaluationOptions
+    parallel: ParallelOptions
 
     def make_model(self, num_classes: int) -> nn.Module:
         """The network for so many classes."""
@@ -247,6 +249,7 @@ def build_segmentation(config: Mapping[str, Any]) -> Experiment:
         "optimizer": OptimizerOptions,
         "loop": LoopOptions,
         "evaluation": EvaluationOptions,
+        "parallel": ParallelOptions,
     }
     known = {*sections, "task", "seed", "batches", "model", "objective", "inference"}
     check_keys("config", plain, known, needed=known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 import shlex
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from brainjax import parallel
 from brainjax.errors import InputError
 from brainjax.evaluation import repeats_markdown, summarise_repeats
 from brainjax.experiment import ClassificationExperiment, build, complete_saved
@@ -81,13 +83,14 @@ def train_all(built: ClassificationExperiment, workdir: Path) -> int:
         return train_classifier(built, workdir)
     for run in runs:
         print(f"\n{run.folder}", flush=True)
-        if _is_finished(run):
+        if parallel.from_first(functools.partial(_is_finished, run)):
             print("finished before; kept", flush=True)
             continue
         run.folder.mkdir(parents=True, exist_ok=True)
         if train_classifier(run.experiment, run.folder, home=workdir) == INTERRUPTED:
             return INTERRUPTED
-        write_json(run.folder / _FINISHED, run.experiment.config)
+        if parallel.is_first():
+            write_json(run.folder / _FINISHED, run.experiment.config)
     _compare(built, workdir, runs)
     return 0
 
@@ -208,7 +211,8 @@ def _kept_apart(built: ClassificationExperiment, workdir: Path) -> str | None:
             return name
     if (workdir / CHECKPOINTS).is_dir():
         return None
-    records, _ = prepare_slice_records(built, workdir)
+    with parallel.first_goes_first():
+        records, _ = prepare_slice_records(built, workdir)
     labelled = [one for one in records.slices if one.label is not None]
     if all(one.patient_id for one in labelled):
         return _BY_PATIENT
@@ -245,6 +249,8 @@ def _slug(name: str) -> str:
 
 def _compare(built: ClassificationExperiment, workdir: Path, runs: Sequence[_Run]) -> None:
     """Writes summary and report of all runs; the first variant's scores have plain names."""
+    if not parallel.is_first():
+        return
     summaries: dict[str, list[dict[str, float | None]]] = {}
     for run in runs:
         summaries.setdefault(run.label, []).append(read_json(run.folder / "summary.json"))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from brainjax import experiment
+from brainjax import experiment, parallel
 from brainjax.errors import InputError
 from brainjax.experiment import ClassificationExperiment
 from brainjax.jobs.classify import classify
@@ -75,11 +76,12 @@ def run(
         raise InputError("--config is missing; for example --config=configs/cga.py")
     folder = _required(workdir)
     built = experiment.build(config)
-    with _alone_in(folder):
+    with _alone_in(folder), _one_voice():
         if isinstance(built, ClassificationExperiment):
             return _run_classification(mode, built, folder, checkpoints)
         if mode == "prepare":
-            prepare(built, find_data(built, folder), folder)
+            with parallel.first_goes_first():
+                prepare(built, find_data(built, folder), folder)
             return 0
         if mode == "evaluate":
             evaluate(built, folder, checkpoints=checkpoints)
@@ -91,7 +93,8 @@ def _run_classification(
     mode: str, built: ClassificationExperiment, folder: Path, checkpoints: Sequence[Path]
 ) -> int:
     if mode == "prepare":
-        prepare_slice_records(built, folder)
+        with parallel.first_goes_first():
+            prepare_slice_records(built, folder)
         return 0
     if mode == "evaluate":
         evaluate_all(built, folder, checkpoints=_trained(checkpoints))
@@ -111,7 +114,11 @@ def _required(path: Path | None, option: str = "--workdir") -> Path:
 
 @contextlib.contextmanager
 def _alone_in(workdir: Path) -> Iterator[None]:
-    """Keeps a second process out of a run's folder."""
+    """Keeps a second run out of a run's folder; of several processes the first sees to it."""
+    if not parallel.is_first():
+        parallel.barrier()
+        yield
+        return
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         stream = (workdir / ".lock").open("w")
@@ -126,4 +133,15 @@ def _alone_in(workdir: Path) -> Iterator[None]:
             raise InputError(
                 f"--workdir={workdir}: another process is at work there; wait, or choose another"
             ) from error
+        parallel.barrier()
+        yield
+
+
+@contextlib.contextmanager
+def _one_voice() -> Iterator[None]:
+    """Of several processes the first one prints."""
+    if parallel.is_first():
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         yield

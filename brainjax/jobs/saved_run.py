@@ -11,7 +11,7 @@ from brainjax.experiment import ClassificationExperiment, Experiment, complete_s
 from brainjax.jobs.predictor import versions
 from brainjax.jobs.prepare import Data
 
-_FREE_SECTIONS = ("loop", "evaluation", "inference", "published", "repeats")
+_FREE_SECTIONS = ("loop", "evaluation", "inference", "published", "repeats", "parallel")
 _FREE_KEYS = {
     "data": ("root", "records", "needs_root"),  # the cases are compared by name
     "batches": ("workers", "threads", "prefetch_batches"),  # they do not change the batches

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import jax
 import jax.numpy as jnp
 
+from brainjax.layers.manual_axes import batch_mean
 from brainjax.losses.attention import attention_loss, inter_class_loss
 from brainjax.losses.cross_entropy import cross_entropy_loss
 from brainjax.losses.dice import soft_dice_loss
@@ -88,6 +89,6 @@ class Objective:
         if output.distance is not None:
             inter = self.inter_sign * inter_class_loss(output.distance, form=self.inter_form)
             parts["inter_loss"] = inter
-            parts["distance"] = jnp.mean(output.distance.astype(jnp.float32))
+            parts["distance"] = batch_mean(jnp.mean(output.distance.astype(jnp.float32)))
             total += self.inter_weight * jnp.where(step >= self.inter_start_step, inter, 0.0)
         return total, {"loss": total, **parts}
