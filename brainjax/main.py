@@ -38,6 +38,11 @@ _FOLD = flags.DEFINE_integer("fold", None, "crossvalidate: train this fold only,
 _VARIANT = flags.DEFINE_multi_string(
     "variant", [], "train, crossvalidate of an ablation: run this variant only; may be repeated."
 )
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "Several processes: HOST:PORT of the first; found out under Slurm and MPI."
+)
+_PROCESSES = flags.DEFINE_integer("processes", None, "Several processes: how many.")
+_PROCESS = flags.DEFINE_integer("process", None, "Several processes: number of this one, from 0.")
 _PROBABILITIES = flags.DEFINE_bool("probabilities", False, "predict: write probabilities as well.")
 _VIEWER = flags.DEFINE_bool(
     "viewer", False, "predict: write a page that shows each segmented case in the browser as well."
@@ -50,20 +55,21 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"{arguments[1]}: unexpected word; options look like --name=value")
     from brainjax import jobs, parallel
 
-    parallel.start()
-    return jobs.run(
-        _MODE.value,
-        config=_CONFIG.value,
-        overrides=_overrides(),
-        workdir=None if _WORKDIR.value is None else Path(_WORKDIR.value),
-        inputs=[Path(path) for path in _INPUT.value],
-        output=None if _OUTPUT.value is None else Path(_OUTPUT.value),
-        checkpoints=[Path(path) for path in _CHECKPOINT.value],
-        write_probabilities=_PROBABILITIES.value,
-        fold=_FOLD.value,
-        variants=_VARIANT.value,
-        with_viewer=_VIEWER.value,
-    )
+    parallel.start(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
+    with parallel.ending_together():
+        return jobs.run(
+            _MODE.value,
+            config=_CONFIG.value,
+            overrides=_overrides(),
+            workdir=None if _WORKDIR.value is None else Path(_WORKDIR.value),
+            inputs=[Path(path) for path in _INPUT.value],
+            output=None if _OUTPUT.value is None else Path(_OUTPUT.value),
+            checkpoints=[Path(path) for path in _CHECKPOINT.value],
+            write_probabilities=_PROBABILITIES.value,
+            fold=_FOLD.value,
+            variants=_VARIANT.value,
+            with_viewer=_VIEWER.value,
+        )
 
 
 def _overrides() -> dict[str, Any]:

@@ -20,12 +20,12 @@ ALLOWED = {
     "scans": set(),
     "records": {"scans"},
     "batches": {"scans", "records"},
-    "augment": set(),
+    "augment": {"layers"},  # manual_axes: keys by place in the whole batch
     "layers": set(),
     "models": {"layers"},
     "weights": {"models"},
     "losses": {"models", "layers"},
-    "training": {"augment", "models", "losses"},
+    "training": {"augment", "layers", "losses", "models", "parallel"},
     "explain": {"layers"},
     "inference": {"scans"},
     "evaluation": {"scans"},
@@ -34,8 +34,8 @@ ALLOWED = {
     "parallel": {"layers", "host_memory"},
     "complexity": set(),
     "experiment": {
-        "augment", "batches", "evaluation", "explain", "inference", "losses", "models", "records",
-        "scans", "training",
+        "augment", "batches", "evaluation", "explain", "inference", "losses", "models", "parallel",
+        "records", "scans", "training",
     },
     "main": {"jobs", "parallel"},
 }  # fmt: skip

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from brainjax.augment.geometry import flip_randomly
 from brainjax.augment.intensity import drop_modalities_randomly, scale_and_shift_randomly
 from brainjax.errors import InputError
+from brainjax.layers.manual_axes import example_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ def augment_batch(
             )
         return image, labels
 
-    keys = jax.random.split(key, image.shape[0])  # [B]
+    keys = example_keys(key, image.shape[0])  # [B]
     return jax.vmap(augment_one)(keys, image.astype(jnp.float32), labels)
 
 

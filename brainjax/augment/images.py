@@ -19,6 +19,7 @@ from brainjax.augment.photometric import (
 )
 from brainjax.augment.warp import Outside, affine_matrix, warp_affine
 from brainjax.errors import InputError
+from brainjax.layers.manual_axes import example_keys
 
 PROBABILITIES = ("flip_left_right", "flip_up_down", "cutout_probability", "mix_probability")
 AMOUNTS = (
@@ -141,7 +142,7 @@ def augment_images(
     image, batch = image.astype(jnp.float32), image.shape[0]
     if options.warps:
         matrices = jax.vmap(lambda key: _draw_matrix(key, image.shape[1:3], options))(
-            jax.random.split(warp_key, batch)
+            example_keys(warp_key, batch)
         )
         image = warp_affine(image, matrices, outside=options.outside)
     image = _change_values(value_key, image, options)
@@ -178,7 +179,7 @@ def _change_values(key: jax.Array, image: jax.Array, options: ImageAugmentOption
 
     def draw(key: jax.Array, limits: tuple[float, float]) -> jax.Array:
         """One number per example, [B]."""
-        examples = jax.random.split(key, image.shape[0])
+        examples = example_keys(key, image.shape[0])
         return jax.vmap(lambda key: _between(key, limits))(examples)
 
     if options.contrast != (1, 1):
@@ -196,7 +197,7 @@ def _change_values(key: jax.Array, image: jax.Array, options: ImageAugmentOption
         image = jnp.clip(image, 0.0, 1.0)
     if options.cutout_probability:
         cut = functools.partial(_cut_out, options=options)
-        image = jax.vmap(cut)(jax.random.split(keys[6], image.shape[0]), image)
+        image = jax.vmap(cut)(example_keys(keys[6], image.shape[0]), image)
     return image
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from brainjax.augment.photometric import random_box
+from brainjax.layers.manual_axes import example_keys, next_examples
 
 
 def mix_examples(
@@ -54,8 +55,8 @@ def mix_examples(
         mixed = jnp.where(cut, boxed, blended)
         return jnp.where(jax.random.bernoulli(chance_key, probability), mixed, everywhere)
 
-    own = jax.vmap(share_of_own)(jax.random.split(key, batch))  # [B, H, W, 1]
+    own = jax.vmap(share_of_own)(example_keys(key, batch))  # [B, H, W, 1]
     targets = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
     share = jnp.mean(own, axis=(1, 2))  # [B, 1]
-    mixed = own * image + (1.0 - own) * jnp.roll(image, -1, axis=0)
-    return mixed, share * targets + (1.0 - share) * jnp.roll(targets, -1, axis=0)
+    mixed = own * image + (1.0 - own) * next_examples(image)
+    return mixed, share * targets + (1.0 - share) * next_examples(targets)

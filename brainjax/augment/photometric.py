@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from brainjax.augment.examples import for_each_example
+from brainjax.layers.manual_axes import example_keys
 
 
 def adjust_contrast(image: jax.Array, factor: jax.Array | float) -> jax.Array:
@@ -70,7 +71,7 @@ def add_noise(key: jax.Array, image: jax.Array, sd: jax.Array) -> jax.Array:
     def add_to_one(key: jax.Array, image: jax.Array, sd: jax.Array) -> jax.Array:
         return image + sd * jax.random.normal(key, image.shape)
 
-    return for_each_example(add_to_one, jax.random.split(key, image.shape[0]), image, sd)
+    return for_each_example(add_to_one, example_keys(key, image.shape[0]), image, sd)
 
 
 def random_box(key: jax.Array, shape: tuple[int, ...], sides: jax.Array) -> jax.Array:

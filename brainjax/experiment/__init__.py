@@ -1,6 +1,6 @@
 """From a configuration to real objects: the only reader of config files."""
 
-from brainjax.experiment.build import build, complete_saved
+from brainjax.experiment.build import ADDED, build, complete_saved
 from brainjax.experiment.classification import ClassificationExperiment
 from brainjax.experiment.search import (
     Parameter,
@@ -13,6 +13,7 @@ from brainjax.experiment.sections import plain_values
 from brainjax.experiment.segmentation import Experiment
 
 __all__ = [
+    "ADDED",
     "ClassificationExperiment",
     "Experiment",
     "Parameter",

@@ -20,6 +20,8 @@ _EXPLAIN: dict[str, Any] = {
     "seed": 0,
 }  # fmt: skip
 
+_PARALLEL = {"lift": "jit", "space": 1, "shard_parameters": False}
+
 ADDED: dict[str, dict[str, Any]] = {
     "segmentation": {
         "data": {"prepare_workers": 1, "prepare_beam": ""},
@@ -28,14 +30,16 @@ ADDED: dict[str, dict[str, Any]] = {
         "model": {"deep_supervision": False, "norm": ""},
         "objective": {"target": "classes"},
         "explain": _EXPLAIN,
+        "parallel": _PARALLEL,
     },
     "classification": {
         "data": {"prepare_workers": 1, "prepare_beam": ""},
         "batches": {"accumulate": 1},
         "explain": _EXPLAIN,
+        "parallel": _PARALLEL,
     },
 }
-"""Per task, the keys that saved configurations may lack and what stands for what was done."""
+"""Per task, what saved configurations may lack, and what stands for what was done then."""
 
 
 def build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
@@ -66,8 +70,8 @@ def complete_saved(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> complete_saved({"task": "segmentation", "batches": {"batch_size": 2}})["batches"]
     {'accumulate': 1, 'batch_size': 2}
     """
-    whole = {"task": "segmentation", "explain": {}, **config}
+    whole = {"task": "segmentation", **config}
     if whole["task"] == "classification":
         whole = {"permute_labels": False, **whole}
     added = ADDED[whole["task"]]
-    return whole | {name: {**keys, **whole[name]} for name, keys in added.items() if name in whole}
+    return whole | {name: {**keys, **whole.get(name, {})} for name, keys in added.items()}

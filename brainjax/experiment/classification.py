@@ -33,6 +33,7 @@ from brainjax.experiment.sections import (
 from brainjax.experiment.variants import Variants, read_variants
 from brainjax.losses import ClassificationObjective
 from brainjax.models import CLASSIFIERS
+from brainjax.parallel import ParallelOptions
 from brainjax.records import TEXTURE_FEATURES, SliceRecordOptions, SliceSplitOptions
 from brainjax.scans import SeriesOptions
 from brainjax.training import (
@@ -77,6 +78,7 @@ class ClassificationExperiment:
     evaluation: ClassificationEvaluationOptions
     explain: ExplainOptions
     permute_labels: bool
+    parallel: ParallelOptions
     published: tuple[tuple[str, float], ...]
     variants: Variants
 
@@ -212,6 +214,7 @@ def build_classification(plain: Mapping[str, Any]) -> ClassificationExperiment:
         "loop": LoopOptions,
         "evaluation": ClassificationEvaluationOptions,
         "explain": ExplainOptions,
+        "parallel": ParallelOptions,
     }
     plain = _with_made_up(plain)
     known = {*sections, "augment", "batches", "model", "objective", "permute_labels", "published",
@@ -226,6 +229,8 @@ def build_classification(plain: Mapping[str, Any]) -> ClassificationExperiment:
     made["augment"] = make_section(
         ImageAugmentOptions, "augment", dict(plain["augment"], num_classes=2)
     )
+    if made["parallel"].space > 1:
+        raise InputError(f"parallel.space {made['parallel'].space}: only volumes can be split")
     batches, accumulate = make_batches(SlicePipelineOptions, plain["batches"], seed=plain["seed"])
     built = ClassificationExperiment(
         config=dict(plain),

@@ -14,6 +14,7 @@ from brainjax.inference.predict import segment_volume, segmentation_path, write_
 from brainjax.inference.sliding_window import (
     PredictionCost,
     SlidingWindowOptions,
+    automatic_patch_batch,
     estimate_cost,
     predict_volume,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "SlidingWindowOptions",
     "Variables",
     "WholeVolumeOptions",
+    "automatic_patch_batch",
     "averaged_predictor",
     "estimate_cost",
     "keep_largest_component",

@@ -282,11 +282,14 @@ def _add_patches(
 
 
 def _patch_batch(options: SlidingWindowOptions) -> int:
-    if options.patch_batch:
-        return options.patch_batch
+    return options.patch_batch or automatic_patch_batch(options.patch_shape)
+
+
+def automatic_patch_batch(patch_shape: Shape3) -> int:
+    """Patches per run of the network on one device where nothing is asked for."""
     if jax.default_backend() == "cpu":
         return 1
-    return max(1, _ACCELERATOR_BATCH_VOXELS // math.prod(options.patch_shape))
+    return max(1, _ACCELERATOR_BATCH_VOXELS // math.prod(patch_shape))
 
 
 def _buffer_shape(shape: Shape3, patch: Shape3) -> Shape3:

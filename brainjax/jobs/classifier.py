@@ -12,13 +12,14 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from brainjax import experiment
+from brainjax import experiment, parallel
 from brainjax.batches import evaluation_batches
 from brainjax.errors import InputError
 from brainjax.evaluation import apply_temperature
 from brainjax.experiment import ClassificationExperiment
 from brainjax.files import read_json, write_json
 from brainjax.jobs.predictor import find_checkpoint, overridden
+from brainjax.parallel import ParallelOptions
 from brainjax.training import Checkpoints, classify_step
 
 CALIBRATION = "calibration.json"
@@ -49,11 +50,23 @@ class TrainedClassifier:
     temperature: float
     training_patients: frozenset[str]
 
-    def log_probabilities(
+    def shared_log_probabilities(
         self, images: np.ndarray, chosen: Sequence[int], texture: np.ndarray | None
     ) -> np.ndarray:
-        """Uncalibrated log-probabilities [n, K] of chosen images uint8 [N, H, W, C]."""
-        return log_probabilities(
+        """Uncalibrated log-probabilities [n, K] of chosen images uint8 [N, H, W, C].
+
+        All processes have to call it; each works out a part.
+        """
+        return self._log_probabilities(shared_log_probabilities, images, chosen, texture)
+
+    def _log_probabilities(
+        self,
+        work_out: Callable[..., np.ndarray],
+        images: np.ndarray,
+        chosen: Sequence[int],
+        texture: np.ndarray | None,
+    ) -> np.ndarray:
+        return work_out(
             self.classify,
             self.variables,
             images,
@@ -65,11 +78,12 @@ class TrainedClassifier:
     def probabilities(
         self, images: np.ndarray, chosen: Sequence[int], texture: np.ndarray | None
     ) -> np.ndarray:
-        """Calibrated probabilities [n, K]."""
-        return apply_temperature(self.log_probabilities(images, chosen, texture), self.temperature)
+        """Calibrated probabilities [n, K], worked out by this process alone."""
+        found = self._log_probabilities(log_probabilities, images, chosen, texture)
+        return apply_temperature(found, self.temperature)
 
 
-def compiled_classify(model: nn.Module, *, mirror: bool) -> Classify:
+def compiled_classify(model: nn.Module, options: ParallelOptions, *, mirror: bool) -> Classify:
     """The network's prediction as one function for all checkpoints of that network."""
 
     def classify(variables: Variables, inputs: dict[str, jax.Array]) -> jax.Array:
@@ -78,7 +92,7 @@ def compiled_classify(model: nn.Module, *, mirror: bool) -> Classify:
             dict(variables), {**inputs, "image": image}, model=model, mirror=mirror
         )
 
-    return jax.jit(classify)
+    return parallel.lift_prediction(classify, options)
 
 
 def log_probabilities(
@@ -90,7 +104,7 @@ def log_probabilities(
     texture: np.ndarray | None,
     batch_size: int,
 ) -> np.ndarray:
-    """Log of the networks' mean probability [n, K] for chosen images.
+    """Log of the networks' mean probability [n, K] for chosen images, on this process.
 
     Args:
       classify: of ``compiled_classify``.
@@ -101,6 +115,8 @@ def log_probabilities(
       batch_size: images at a time.
     """
     labels = np.zeros(len(images), np.int32)
+    devices = jax.local_device_count()
+    batch_size = -(-batch_size // devices) * devices
     rows = []
     for batch in evaluation_batches(images, labels, chosen, batch_size, texture=texture):
         inputs: dict[str, Any] = {
@@ -110,6 +126,21 @@ def log_probabilities(
         together = functools.reduce(np.logaddexp, each) - np.log(len(each))
         rows.append(together[: batch["valid"]])
     return np.concatenate(rows)
+
+
+def shared_log_probabilities(
+    classify: Classify,
+    variables: Sequence[Variables],
+    images: np.ndarray,
+    chosen: Sequence[int],
+    **options: Any,
+) -> np.ndarray:
+    """``log_probabilities`` of which every process works out a part, and gets all."""
+    index, count = parallel.shard()
+    size = -(-len(chosen) // count)
+    own = chosen[index * size : (index + 1) * size]
+    found = log_probabilities(classify, variables, images, own, **options) if len(own) else None
+    return np.concatenate([part for part in parallel.gather(found) if part is not None])
 
 
 def load_classifier(
@@ -169,8 +200,8 @@ def _read(path: Path, overrides: Mapping[str, Any]) -> TrainedClassifier:
         variables = checkpoints.restore_model(step, built.abstract_state(model))
     return TrainedClassifier(
         experiment=built,
-        classify=compiled_classify(model, mirror=built.evaluation.mirror),
-        variables=(variables,),
+        classify=compiled_classify(model, built.parallel, mirror=built.evaluation.mirror),
+        variables=(parallel.place_variables(variables, built.parallel),),
         class_names=tuple(run["class_names"]),
         steps=(step,),
         temperature=_read_temperature(folder.parent, step, mirror=built.evaluation.mirror),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from brainjax import parallel
 from brainjax.errors import InputError
 from brainjax.evaluation import write_prediction_table
 from brainjax.files import write_text
@@ -45,10 +46,13 @@ def classify(
     told = ", ".join(f"{path} (step {step})" for path, step in
                      zip(checkpoints, trained.steps, strict=True))  # fmt: skip
     number = len(found.slices)
-    print(f"{number} image{'s' * (number != 1)} with {told}", flush=True)
+    if parallel.is_first():
+        print(f"{number} image{'s' * (number != 1)} with {told}", flush=True)
     files, probabilities, failures = _classify(trained, found.slices)
     if not files:
         raise failures[0]
+    if not parallel.is_first():
+        return 1 if failures else 0
     _write(output, trained, files, probabilities)
     _tell(trained, files, probabilities)
     print(f"written: {output / TABLE}, {output / DETAILS}", flush=True)
@@ -60,28 +64,44 @@ def classify(
 def _classify(
     trained: TrainedClassifier, slices: Sequence[SliceFile]
 ) -> tuple[list[SliceFile], np.ndarray, list[InputError]]:
-    """Probabilities [n, K] of the images that can be read, a batch in memory at a time."""
+    """Probabilities [n, K] of the images that can be read, a batch in memory at a time.
+
+    Every process takes some of the batches, and gets the results of all.
+    """
     size = trained.experiment.evaluation.batch_size
-    files: list[SliceFile] = []
-    rows: list[np.ndarray] = []
-    failures: list[InputError] = []
+    starts = parallel.own_share(list(range(0, len(slices), size)))
     progress = ProgressPrinter("classified", unit="images")
-    for start in range(0, len(slices), size):
-        some = slices[start : start + size]
-        images = []
-        for file in some:
-            try:
-                images.append(fit_image(read_slice(file).image, trained.experiment.images))
-                files.append(file)
-            except InputError as error:
-                failures.append(error)
-                print(f"failed: {error}", flush=True)
-        if images:
-            stack = np.stack(images)
-            texture = texture_features(stack) if trained.experiment.data.texture else None
-            rows.append(trained.probabilities(stack, range(len(stack)), texture))
-        progress(min(start + size, len(slices)), len(slices))
-    return files, np.concatenate(rows) if rows else np.zeros((0, 0)), failures
+    batches = []
+    for number, start in enumerate(starts, start=1):
+        batches.append(_classify_batch(trained, slices[start : start + size]))
+        progress(min(number * size, len(slices)), len(slices))
+    together = parallel.in_order(parallel.gather(batches))
+    rows = [rows for files, rows, _ in together if files]
+    return (
+        [file for files, _, _ in together for file in files],
+        np.concatenate(rows) if rows else np.zeros((0, 0)),
+        [failure for _, _, failures in together for failure in failures],
+    )
+
+
+def _classify_batch(
+    trained: TrainedClassifier, slices: Sequence[SliceFile]
+) -> tuple[list[SliceFile], np.ndarray, list[InputError]]:
+    files: list[SliceFile] = []
+    images: list[np.ndarray] = []
+    failures: list[InputError] = []
+    for file in slices:
+        try:
+            images.append(fit_image(read_slice(file).image, trained.experiment.images))
+            files.append(file)
+        except InputError as error:
+            failures.append(error)
+            print(f"failed: {error}", flush=True)
+    if not images:
+        return [], np.zeros((0, 0)), failures
+    stack = np.stack(images)
+    texture = texture_features(stack) if trained.experiment.data.texture else None
+    return files, trained.probabilities(stack, range(len(stack)), texture), failures
 
 
 def _write(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
+from brainjax import parallel
 from brainjax.errors import InputError
 from brainjax.evaluation import read_case_table
 from brainjax.experiment import Experiment, build
@@ -141,24 +143,29 @@ def _choose(runs: Sequence[_Run], variants: Sequence[str], fold: int | None) -> 
 def _train_and_compare(
     built: Experiment, workdir: Path, runs: Sequence[_Run], chosen: Sequence[_Run]
 ) -> int:
-    data = find_data(built, workdir)
+    with parallel.first_goes_first():
+        data = find_data(built, workdir)
     elsewhere = []
     for run in chosen:
         print(f"\n{run.folder}", flush=True)
         try:
             with alone_in(run.folder):
-                if run.finished:
+                if parallel.from_first(
+                    functools.partial(is_finished, run.folder, run.experiment.config)
+                ):
                     print("finished before; kept", flush=True)
                     continue
                 if train(run.experiment, run.folder, home=workdir) == INTERRUPTED:
                     return INTERRUPTED
-                mark_finished(run.folder, run.experiment.config)
+                if parallel.is_first():
+                    mark_finished(run.folder, run.experiment.config)
         except FolderInUseError:
             if len(chosen) == 1:
                 raise
             print("another process is at work there; passed over", flush=True)
             elsewhere.append(run)
-    _report(built, workdir, runs, data)
+    if parallel.is_first():
+        _report(built, workdir, runs, data)
     if elsewhere:
         print(f"left to other processes: {', '.join(str(run.folder) for run in elsewhere)}")
     return 0

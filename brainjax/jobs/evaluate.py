@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from brainjax import parallel
 from brainjax.errors import InputError
 from brainjax.evaluation import (
     RegionScore,
@@ -76,13 +77,14 @@ def evaluate(built: Experiment, workdir: Path, *, checkpoints: Sequence[Path] = 
     Raises:
       InputError: no checkpoint, or scans that cannot be used.
     """
-    predictor = load_predictor(list(checkpoints) or [workdir])
+    predictor = load_predictor(list(checkpoints) or [workdir], parallel=built.parallel)
     if not checkpoints:
         with Checkpoints(workdir / CHECKPOINTS, read_only=True) as saved:
             run = saved.read_run(predictor.steps[0])
         check_configuration(built, run, workdir)
     test = find_test_cohort(built)
-    data = find_data(built, workdir)
+    with parallel.first_goes_first():
+        data = find_data(built, workdir)
     if not checkpoints:
         check_data(data, run, workdir)
     finish(
@@ -116,6 +118,8 @@ def finish(
     numbers: dict[str, float],
 ) -> dict[str, float]:
     """Scores all cases from their raw files and writes tables, summary and report.
+
+    The cases are dealt out to the processes; the first writes all but the segmentations.
 
     Args:
       trained: the network; ``built`` says how it predicts and is scored.
@@ -154,6 +158,8 @@ def finish(
         summary |= summarize(scored.scores, prefix=prefix)
         text += [f"\n## {_SET_NAMES[prefix]}\n", summary_markdown(scored.scores)]
         sets.append(scored)
+    if not parallel.is_first():
+        return summary
     write_json(workdir / "summary.json", summary)
     heading = [f"# {built.config['model']['name']}\n", *(f"> {note}\n" for note in notes)]
     write_text(workdir / "summary.md", "\n".join([*heading, *text]) + "\n")
@@ -199,8 +205,9 @@ def _score_set(
     method = None if options.hd95_method == "auto" else options.hd95_method
     folder = workdir / "segmentations" / prefix
     printer = ProgressPrinter(f"scoring {prefix}", unit="cases")
-    scores: list[RegionScore] = []
-    for number, case in enumerate(cases, start=1):
+    of_cases: list[Sequence[RegionScore]] = []
+    own = parallel.own_share(cases)
+    for number, case in enumerate(own, start=1):
         volume = read_volume(
             case, modalities=predictor.modalities, label_convention=label_convention
         )
@@ -208,7 +215,7 @@ def _score_set(
             raise InputError(f"{case.case_id}: no labels to score against")
         predicted, _ = predictor.segment(volume)
         write_segmentation(folder, volume, predicted)
-        scores += score_case(
+        of_case = score_case(
             predicted,
             volume.labels,
             case_id=case.case_id,
@@ -218,7 +225,11 @@ def _score_set(
             hd95_method=method,
             tolerance_mm=options.tolerance_mm,
         )
-        printer(number, len(cases))
+        of_cases.append(of_case)
+        printer(number, len(own))
+    scores = [score for case in parallel.in_order(parallel.gather(of_cases)) for score in case]
+    if not parallel.is_first():
+        return Scored(prefix=prefix, scores=tuple(scores), examples=())
     write_case_table(workdir / f"scores_{prefix}.csv", scores)
     examples = case_examples(
         cases,

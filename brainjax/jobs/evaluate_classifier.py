@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from brainjax import parallel
 from brainjax.errors import InputError
 from brainjax.evaluation import (
     classification_curves,
@@ -102,6 +103,8 @@ def finish_classifier(
 ) -> None:
     """Calibrates on the validation part, scores, and writes tables, summary and report.
 
+    All processes predict; the first does the rest.
+
     Args:
       trained: what to score.
       workdir: where everything is written.
@@ -111,10 +114,12 @@ def finish_classifier(
       own: whether it is the run in ``workdir``, which then keeps the temperature.
     """
     logs = {
-        name: trained.log_probabilities(data.images, chosen, data.texture)
+        name: trained.shared_log_probabilities(data.images, chosen, data.texture)
         for name, chosen in (("val", data.split.validation), ("test", data.split.test))
         if chosen
     }
+    if not parallel.is_first():
+        return
     temperature = 1.0
     if built.evaluation.calibrate:
         temperature = fit_temperature(logs["val"], data.labels[list(data.split.validation)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,16 +15,23 @@ import optax
 from brainjax import parallel, training
 from brainjax.errors import InputError
 from brainjax.files import write_json
+from brainjax.layers.manual_axes import BATCH_AXIS
+from brainjax.parallel import ParallelOptions
 from brainjax.training import Augment, Checkpoints, LoopOptions, LoopResult, TrainState
 
 CHECKPOINTS = "checkpoints"
+METRICS = "metrics.jsonl"
 
 INTERRUPTED = 143
 """Exit code after SIGTERM, as the shell reports it; the state has been saved."""
 
 
 class Validate(Protocol):
-    """Scores a state; gives nothing when a stop was asked for in the middle."""
+    """Scores a state; gives nothing when a stop was asked for in the middle.
+
+    The network's variables lie on this process's devices alone. Every process calls it at
+    the same time and gives the same.
+    """
 
     def __call__(
         self, state: TrainState, stop_requested: Callable[[], bool]
@@ -48,7 +54,7 @@ class Training:
       accumulate: micro-batches of a step, see ``training.train_step``.
       loop: how long, and what happens how often.
       steps_per_epoch: batches that make one pass.
-      batch_size: over all devices.
+      batch_size: over all devices of all processes.
       create: makes the state from a random key.
       pretrained: parameters and running statistics to begin from; None for random ones.
       open_batches: batches from a saved number on.
@@ -57,6 +63,7 @@ class Training:
       shown: scores that the console tells.
       describe: data position and seconds so far to what a checkpoint says of itself.
       rate_factor: scores so far to a factor of the learning rate.
+      parallel: how the step is spread over the devices.
     """
 
     config: Mapping[str, Any]
@@ -79,12 +86,13 @@ class Training:
     shown: tuple[str, ...]
     describe: Callable[[dict[str, Any], float], dict[str, Any]]
     rate_factor: Callable[[list[float]], float] = lambda scores: 1.0
+    parallel: ParallelOptions = dataclasses.field(default_factory=ParallelOptions)
 
 
 def latest_run(workdir: Path) -> dict[str, Any] | None:
     """What the newest readable checkpoint in a run's folder says of itself, None without one."""
     folder = workdir / CHECKPOINTS
-    if not folder.is_dir():
+    if not parallel.from_first(folder.is_dir):
         return None
     with Checkpoints(folder) as checkpoints:
         found = checkpoints.latest_readable()
@@ -115,15 +123,18 @@ def fit(run: Training, workdir: Path) -> tuple[LoopResult, bool]:
       InputError: batch or micro-batches do not divide by the number of devices, or
         updates were not finite too often.
     """
-    mesh = parallel.make_mesh(run.batch_size)
-    _check_share(run, devices=mesh.size)
-    everywhere = parallel.replicated(mesh)
+    mesh = parallel.make_mesh(run.batch_size, run.parallel)
+    _check_share(run, parts=mesh.shape[BATCH_AXIS])
+    stored = training.StoredState(jax.eval_shape(run.create, jax.random.key(0)), mesh, run.parallel)
     with parallel.cached():
-        state = jax.jit(run.create, out_shardings=everywhere)(jax.random.key(run.seed))
-    step = jax.jit(
-        training_step(run),
-        donate_argnums=0,
-        out_shardings=everywhere,
+        state = jax.jit(lambda key: stored.pack(run.create(key)), out_shardings=stored.shardings)(
+            jax.random.key(run.seed)
+        )
+    step = parallel.lift_step(
+        stored.step(training_step(run)),
+        mesh,
+        run.parallel,
+        state_shardings=stored.shardings,
         compiler_options=training.compiler_options(),
     )
     with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
@@ -134,33 +145,34 @@ def fit(run: Training, workdir: Path) -> tuple[LoopResult, bool]:
             seconds_before, next_batch = saved["seconds"], saved["position"]["batch"]
             print(f"going on after step {int(state.step)} of {workdir}", flush=True)
         elif run.pretrained is not None:
-            state = _begin_from(state, jax.device_put(dict(run.pretrained), everywhere))
-        write_json(workdir / "config.json", run.config)
+            state = _begin_from(state, run.pretrained, stored.shardings)
         start = int(state.step)
-        log = training.MetricsLog(workdir, start_step=start)
+        log = _open_log(run, workdir, start)
+        history = parallel.from_first(lambda: training.read_history(workdir / METRICS))
         batches = run.open_batches(next_batch)
-        stop = _StopOnSignal()
+        stop = parallel.StopOnSignal()
+
+        def validate(state: TrainState) -> dict[str, float]:
+            model = {name: getattr(state, name) for name in ("params", "batch_stats", "average")}
+            here = parallel.local_copy(model, mesh, run.parallel)
+            return run.validate(dataclasses.replace(state, **here), stop.asked)
+
         try:
             loop = training.Loop(
                 step=step,
                 options=run.loop,
                 steps_per_epoch=run.steps_per_epoch,
                 place=functools.partial(parallel.place_batch, mesh=mesh),
-                validate=functools.partial(run.validate, stop_requested=stop),
+                validate=validate,
                 score_name=run.score_name,
                 shown=run.shown,
                 checkpoints=checkpoints,
                 describe_run=run.describe,
                 log=log,
-                stop_requested=stop,
+                stop_requested=stop.after,
                 rate_factor=run.rate_factor,
             )
-            result = loop.run(
-                state,
-                batches,
-                history=training.read_history(log.path),
-                seconds_before=seconds_before,
-            )
+            result = loop.run(state, batches, history=history, seconds_before=seconds_before)
         finally:
             batches.close()
             log.close()
@@ -175,47 +187,35 @@ def fit(run: Training, workdir: Path) -> tuple[LoopResult, bool]:
     return result, result.numbers["train/steps"] > start
 
 
-def _check_share(run: Training, *, devices: int) -> None:
-    """Every device has to get its share of every micro-batch."""
-    together = run.accumulate * devices
+def _open_log(run: Training, workdir: Path, start: int) -> training.Log:
+    """The first process writes; the others only compute."""
+    if not parallel.is_first():
+        return training.SilentLog()
+    write_json(workdir / "config.json", run.config)
+    return training.MetricsLog(workdir, start_step=start)
+
+
+def _check_share(run: Training, *, parts: int) -> None:
+    """Every part of the mesh has to get its share of every micro-batch."""
+    together = run.accumulate * parts
     if run.batch_size % together:
         raise InputError(
             f"batches.batch_size {run.batch_size} with batches.accumulate {run.accumulate} makes "
             f"micro-batches of {run.batch_size // run.accumulate}, which do not divide by the "
-            f"{devices} devices here; try batch_size {-(-run.batch_size // together) * together}"
+            f"{parts} devices here; try batch_size {-(-run.batch_size // together) * together}"
         )
 
 
-def _begin_from(state: TrainState, variables: Mapping[str, Any]) -> TrainState:
-    average = jax.tree.map(jax.numpy.copy, variables["params"]) if state.average else {}
-    return dataclasses.replace(
-        state,
-        params=variables["params"],
-        batch_stats=variables["batch_stats"],
-        average=average,
-    )
+def _begin_from(state: TrainState, variables: Mapping[str, Any], shardings: Any) -> TrainState:
+    """The state with other parameters and running statistics."""
 
+    def begin(state: TrainState, variables: Mapping[str, Any]) -> TrainState:
+        average = jax.tree.map(jax.numpy.copy, variables["params"]) if state.average else {}
+        return dataclasses.replace(
+            state,
+            params=variables["params"],
+            batch_stats=variables["batch_stats"],
+            average=average,
+        )
 
-class _StopOnSignal:
-    """Becomes true on SIGTERM or SIGINT; a second SIGINT interrupts at once."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._before = {
-            number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)
-        }
-
-    def __call__(self) -> bool:
-        return self._asked
-
-    def restore(self) -> None:
-        """Puts the handlers back that were there before."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: Any) -> None:
-        del frame
-        if self._asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self._asked = True
-        print("asked to stop: saving after this step", flush=True)
+    return jax.jit(begin, out_shardings=shardings)(state, jax.device_get(dict(variables)))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
+from brainjax import parallel
 from brainjax.errors import InputError
 
 
@@ -16,7 +18,9 @@ class FolderInUseError(InputError):
 
 @contextlib.contextmanager
 def alone_in(workdir: Path, *, but_for_workers: bool = False) -> Iterator[None]:
-    """Keeps a second process out of a run's folder, which is made when missing.
+    """Keeps a second run out of a run's folder, which is made when missing.
+
+    Of several processes of one run the first sees to it.
 
     Args:
       workdir: the folder.
@@ -26,19 +30,26 @@ def alone_in(workdir: Path, *, but_for_workers: bool = False) -> Iterator[None]:
       FolderInUseError: another process is there.
       InputError: the folder cannot be written.
     """
+    with contextlib.ExitStack() as held:
+        failed = parallel.from_first(functools.partial(_take, workdir, but_for_workers, held))
+        if failed is not None:
+            raise failed
+        yield
+
+
+def _take(workdir: Path, but_for_workers: bool, held: contextlib.ExitStack) -> InputError | None:
+    """Takes the lock until ``held`` is left; what kept it from that is returned, for all."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        stream = (workdir / ".lock").open("w")
+        stream = held.enter_context((workdir / ".lock").open("w"))
+        kind = fcntl.LOCK_SH if but_for_workers else fcntl.LOCK_EX
+        fcntl.flock(stream, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return FolderInUseError(
+            f"--workdir={workdir}: another process is at work there; wait, or choose another"
+        )
     except OSError as error:
-        raise InputError(
+        return InputError(
             f"--workdir={workdir}: cannot be written ({error.strerror}); choose another folder"
-        ) from error
-    with stream:
-        try:
-            kind = fcntl.LOCK_SH if but_for_workers else fcntl.LOCK_EX
-            fcntl.flock(stream, kind | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise FolderInUseError(
-                f"--workdir={workdir}: another process is at work there; wait, or choose another"
-            ) from error
-        yield
+        )
+    return None

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from brainjax import parallel
 from brainjax.errors import InputError
 from brainjax.inference import segmentation_path, write_segmentation
 from brainjax.jobs.predictor import load_predictor, output_convention
@@ -33,7 +34,8 @@ def predict(
     With probabilities come those of each class, with a viewer ``<case>.html`` to look at the
     case in a browser.
 
-    A case that cannot be read is told and passed over; the others are done.
+    A case that cannot be read is told and passed over; the others are done. Several
+    processes each take some of the cases.
 
     Returns:
       The exit code: 0, or 1 when a case failed.
@@ -47,9 +49,12 @@ def predict(
     check_writable(output)
     told = ", ".join(f"{path} (step {step})" for path, step in
                      zip(checkpoints, predictor.steps, strict=True))  # fmt: skip
-    print(f"{len(cases)} case{'s' * (len(cases) != 1)} with {told}", flush=True)
+    if parallel.is_first():
+        print(f"{len(cases)} case{'s' * (len(cases) != 1)} with {told}", flush=True)
+    else:
+        failures.clear()  # the first process counts those that were not found
     done = 0
-    for number, case in enumerate(cases, start=1):
+    for number, case in parallel.own_share(list(enumerate(cases, start=1))):
         begun = time.perf_counter()
         try:
             volume = read_volume(case, modalities=predictor.modalities, with_labels=False)
@@ -80,11 +85,14 @@ def predict(
             f"{time.perf_counter() - begun:.1f} s",
             flush=True,
         )
-    if failures and not done:
-        raise failures[0]
-    if failures:
-        print(f"{done} written, {len(failures)} failed", flush=True)
-    return 1 if failures else 0
+    shares = parallel.gather((done, failures))
+    written = sum(done for done, _ in shares)
+    failed = [error for _, failures in shares for error in failures]
+    if failed and not written:
+        raise failed[0]
+    if failed and parallel.is_first():
+        print(f"{written} written, {len(failed)} failed", flush=True)
+    return 1 if failed else 0
 
 
 def prediction_overlays(

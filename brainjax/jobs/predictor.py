@@ -16,8 +16,17 @@ import jax
 from brainjax import __version__, experiment
 from brainjax.errors import InputError
 from brainjax.experiment import Experiment
-from brainjax.inference import Predict, Variables, segment_volume
+from brainjax.inference import (
+    Predict,
+    SlidingWindowOptions,
+    Variables,
+    WholeVolumeOptions,
+    automatic_patch_batch,
+    segment_volume,
+)
 from brainjax.jobs.fit import CHECKPOINTS
+from brainjax.layers.manual_axes import BATCH_AXIS
+from brainjax.parallel import ParallelOptions, lift_prediction, local_mesh, place_variables
 from brainjax.scans import CONVENTIONS, Volume
 from brainjax.training import Checkpoints, predict_step
 from brainjax.weights import cga_unet, load_tensors
@@ -37,6 +46,7 @@ class Predictor:
       label_convention: of the scans that it was trained on.
       steps: after how many updates each checkpoint was saved.
       training_patients: those that any of the networks was trained on.
+      parallel: how ``predict`` is spread over this process's devices.
     """
 
     experiment: Experiment
@@ -46,6 +56,7 @@ class Predictor:
     label_convention: str
     steps: tuple[int, ...]
     training_patients: frozenset[str]
+    parallel: ParallelOptions
 
     def segment(self, volume: Volume, **options: Any) -> Any:
         """Classes, and probabilities if asked for: see ``inference.segment_volume``."""
@@ -53,7 +64,7 @@ class Predictor:
             volume,
             self.predict,
             self.variables,
-            self.experiment.inference.window,
+            window_for_devices(self.experiment.inference.window, self.parallel),
             modalities=self.modalities,
             postprocessing=self.experiment.inference.postprocess,
             regions=self.experiment.trains_regions,
@@ -85,9 +96,20 @@ def versions() -> dict[str, str]:
     }
 
 
-def compiled_predict(model: Any, *, regions: bool) -> Predict:
+def compiled_predict(model: Any, options: ParallelOptions, *, regions: bool) -> Predict:
     """The network's prediction as one function for all checkpoints of that network."""
-    return jax.jit(functools.partial(predict_step, model=model, regions=regions))
+    return lift_prediction(functools.partial(predict_step, model=model, regions=regions), options)
+
+
+def window_for_devices(
+    window: SlidingWindowOptions | WholeVolumeOptions, options: ParallelOptions
+) -> SlidingWindowOptions | WholeVolumeOptions:
+    """A sliding window with as many patches at a time as give every device here its share."""
+    parts = local_mesh(options).shape[BATCH_AXIS]
+    if parts == 1 or not isinstance(window, SlidingWindowOptions):
+        return window
+    asked = window.patch_batch or parts * automatic_patch_batch(window.patch_shape)
+    return dataclasses.replace(window, patch_batch=-(-asked // parts) * parts)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,6 +146,7 @@ def load_predictor(
     *,
     overrides: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
+    parallel: ParallelOptions | None = None,
 ) -> Predictor:
     """Reads checkpoints.
 
@@ -132,9 +155,11 @@ def load_predictor(
         ``checkpoints`` in it, one checkpoint, or a ``.pth`` or ``.safetensors``
         file with weights named as the CGA paper's authors released them.
       overrides: dotted names of the configuration to new values; only
-        ``inference...`` and ``evaluation...`` may change.
+        ``inference...``, ``evaluation...`` and ``parallel...`` may change.
       config: what network and modality order a file of weights is for; our own
         checkpoints know that themselves.
+      parallel: how predictions are spread over this process's devices; what ``overrides``
+        say by default, not how the training was.
 
     Raises:
       InputError: nothing is there, it is damaged, or the checkpoints are of
@@ -159,14 +184,16 @@ def load_predictor(
                 f"{other.path}: network, modalities or label convention differ from those of "
                 f"{first.path}; only checkpoints of one kind can be averaged"
             )
+    options = parallel or first.experiment.parallel
     return Predictor(
         experiment=first.experiment,
-        predict=compiled_predict(first.model, regions=first.experiment.trains_regions),
-        variables=tuple(trained.variables for trained in found),
+        predict=compiled_predict(first.model, options, regions=first.experiment.trains_regions),
+        variables=tuple(place_variables(trained.variables, options) for trained in found),
         modalities=first.experiment.data.modalities,
         label_convention=first.label_convention,
         steps=tuple(trained.step for trained in found),
         training_patients=frozenset().union(*(trained.training_patients for trained in found)),
+        parallel=options,
     )
 
 
@@ -257,13 +284,15 @@ def overridden(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
       InputError: another setting would change, or one that does not exist.
     """
     changed = experiment.complete_saved(config)
+    # The training's devices are not ours.
+    changed["parallel"] = experiment.ADDED[changed["task"]]["parallel"]
     for name, value in overrides.items():
         section, _, key = name.partition(".")
-        known = section in ("inference", "evaluation", "explain")
+        known = section in ("inference", "evaluation", "explain", "parallel")
         if not known or key not in changed.get(section, ()):
             raise InputError(
                 f"--config.{name}: a trained network's own settings stay; "
-                "only inference, evaluation and explain settings can change here"
+                "only inference, evaluation, explain and parallel settings can change here"
             )
         changed[section] = {**changed[section], key: value}
     return changed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import shlex
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brainjax import parallel
 from brainjax.errors import InputError
 from brainjax.evaluation import repeats_markdown, summarise_repeats
 from brainjax.experiment import ClassificationExperiment, build
@@ -65,13 +67,15 @@ def train_all(built: ClassificationExperiment, workdir: Path) -> int:
         return train_classifier(built, workdir)
     for run in runs:
         print(f"\n{run.folder}", flush=True)
-        if is_finished(run.folder, run.experiment.config):
+        config = run.experiment.config
+        if parallel.from_first(functools.partial(is_finished, run.folder, config)):
             print("finished before; kept", flush=True)
             continue
         run.folder.mkdir(parents=True, exist_ok=True)
         if train_classifier(run.experiment, run.folder, home=workdir) == INTERRUPTED:
             return INTERRUPTED
-        mark_finished(run.folder, run.experiment.config)
+        if parallel.is_first():
+            mark_finished(run.folder, config)
     _compare(built, workdir, runs)
     return 0
 
@@ -149,7 +153,8 @@ def _kept_apart(built: ClassificationExperiment, workdir: Path) -> str | None:
             return name
     if (workdir / CHECKPOINTS).is_dir():
         return None
-    records, _ = prepare_slice_records(built, workdir)
+    with parallel.first_goes_first():
+        records, _ = prepare_slice_records(built, workdir)
     labelled = [one for one in records.slices if one.label is not None]
     if all(one.patient_id for one in labelled):
         return _BY_PATIENT
@@ -169,6 +174,8 @@ def _changed(
 
 def _compare(built: ClassificationExperiment, workdir: Path, runs: Sequence[_Run]) -> None:
     """Writes summary and report of all runs; the first variant's scores have plain names."""
+    if not parallel.is_first():
+        return
     summaries: dict[str, list[dict[str, float | None]]] = {}
     for run in runs:
         summaries.setdefault(run.label, []).append(read_json(run.folder / "summary.json"))

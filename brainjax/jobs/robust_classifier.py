@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from brainjax.errors import InputError
-from brainjax.evaluation import apply_temperature, expected_calibration_error, score_classification
+from brainjax.evaluation import expected_calibration_error, score_classification
 from brainjax.experiment import ClassificationExperiment
 from brainjax.jobs.evaluate_classifier import load_evaluated
 from brainjax.jobs.fit import latest_run
@@ -58,8 +58,7 @@ def evaluate_classifier_robustness(
     for number, condition in enumerate(wanted, start=1):
         changed = worsened_images(images, names, condition)
         texture = texture_features(changed) if built.data.texture else None
-        logs = trained.log_probabilities(changed, range(len(changed)), texture)
-        probabilities = apply_temperature(logs, trained.temperature)
+        probabilities = trained.probabilities(changed, range(len(changed)), texture)
         scores = score_classification(probabilities, labels, data.class_names).numbers("x")
         details = {name: scores[f"x/{name}"] for name in (*COLUMNS, "log_loss")}
         details["ece"] = expected_calibration_error(probabilities, labels)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from brainjax import experiment
+from brainjax import experiment, parallel
 from brainjax.errors import InputError
 from brainjax.experiment import ClassificationExperiment, Experiment
 from brainjax.jobs.classify import classify
@@ -90,26 +92,34 @@ def run(
     folder = _required(workdir)
     built = experiment.build(config)
     _check_choice(mode, built, fold, variants)
-    if mode == "tune":
-        with alone_in(folder, but_for_workers=True):
-            return tune(experiment.plain_values(config), folder)
-    if isinstance(built, Experiment) and mode == "crossvalidate":
-        return crossvalidate(built, folder, fold=fold, variants=variants)
-    if isinstance(built, Experiment) and mode == "train" and built.variants:
-        return train_variants(built, folder, variants=variants)
-    with alone_in(folder):
-        if isinstance(built, ClassificationExperiment):
-            return _run_classification(mode, built, folder, checkpoints)
-        if mode == "prepare":
+    with _one_voice():
+        if mode == "tune":
+            with alone_in(folder, but_for_workers=True):
+                return tune(experiment.plain_values(config), folder)
+        if isinstance(built, Experiment) and mode == "crossvalidate":
+            return crossvalidate(built, folder, fold=fold, variants=variants)
+        if isinstance(built, Experiment) and mode == "train" and built.variants:
+            return train_variants(built, folder, variants=variants)
+        with alone_in(folder):
+            if isinstance(built, ClassificationExperiment):
+                return _run_classification(mode, built, folder, checkpoints)
+            return _run_segmentation(mode, built, folder, checkpoints)
+
+
+def _run_segmentation(
+    mode: str, built: Experiment, folder: Path, checkpoints: Sequence[Path]
+) -> int:
+    if mode == "prepare":
+        with parallel.first_goes_first():
             prepare(built, find_data(built, folder), folder)
-            return 0
-        check_kind(folder, several=False)
-        if mode == "evaluate":
-            evaluate(built, folder, checkpoints=_trained(checkpoints))
-            return 0
-        if mode == "robustness":
-            return evaluate_robustness(built, folder, checkpoints=_trained(checkpoints))
-        return train(built, folder)
+        return 0
+    check_kind(folder, several=False)
+    if mode == "evaluate":
+        evaluate(built, folder, checkpoints=_trained(checkpoints))
+        return 0
+    if mode == "robustness":
+        return evaluate_robustness(built, folder, checkpoints=_trained(checkpoints))
+    return train(built, folder)
 
 
 def _check_choice(
@@ -145,7 +155,8 @@ def _run_classification(
     mode: str, built: ClassificationExperiment, folder: Path, checkpoints: Sequence[Path]
 ) -> int:
     if mode == "prepare":
-        prepare_slice_records(built, folder)
+        with parallel.first_goes_first():
+            prepare_slice_records(built, folder)
         return 0
     if mode == "evaluate":
         evaluate_all(built, folder, checkpoints=_trained(checkpoints))
@@ -163,3 +174,13 @@ def _required(path: Path | None, option: str = "--workdir") -> Path:
     if path is None:
         raise InputError(f"{option} is missing; for example --workdir=runs/cga")
     return path
+
+
+@contextlib.contextmanager
+def _one_voice() -> Iterator[None]:
+    """Of several processes the first one prints."""
+    if parallel.is_first():
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield

@@ -11,7 +11,9 @@ from brainjax.experiment import ClassificationExperiment, Experiment, complete_s
 from brainjax.jobs.predictor import versions
 from brainjax.jobs.prepare import Data
 
-_FREE_SECTIONS = ("loop", "evaluation", "inference", "published", "repeats", "explain")
+_FREE_SECTIONS = (
+    "evaluation", "explain", "inference", "loop", "parallel", "published", "repeats",
+)  # fmt: skip
 _FREE_KEYS = {
     # The cases are compared by name.
     "data": ("root", "records", "needs_root", "prepare_workers", "prepare_beam"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from brainjax import parallel
 from brainjax.batches import oversample
 from brainjax.errors import InputError
 from brainjax.experiment import ClassificationExperiment
@@ -97,7 +98,8 @@ def find_slice_data(built: ClassificationExperiment, workdir: Path) -> SliceData
     Raises:
       InputError: images are missing or cannot be read, or cannot be split as asked.
     """
-    records, notes = prepare_slice_records(built, workdir)
+    with parallel.first_goes_first():
+        records, notes = prepare_slice_records(built, workdir)
     split = split_slices(records, built.split)
     for note in split.notes:
         print(f"split: {note}", flush=True)

@@ -6,8 +6,9 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
+from brainjax import parallel
 from brainjax.batches import batches_per_epoch, evaluation_cases, training_batches
-from brainjax.evaluation import RegionScore, score_case, summarize
+from brainjax.evaluation import score_case, summarize
 from brainjax.experiment import Experiment
 from brainjax.inference import (
     Predict,
@@ -24,7 +25,7 @@ from brainjax.jobs.evaluate import (
     region_classes,
 )
 from brainjax.jobs.fit import INTERRUPTED, Training, Validate, fit, latest_run
-from brainjax.jobs.predictor import compiled_predict, load_predictor
+from brainjax.jobs.predictor import compiled_predict, load_predictor, window_for_devices
 from brainjax.jobs.prepare import Data, find_data, prepare
 from brainjax.jobs.saved_run import check_configuration, check_data, describe_run
 from brainjax.records import Records
@@ -58,7 +59,7 @@ def train(built: Experiment, workdir: Path, *, home: Path | None = None) -> int:
     if result.stopped == "interrupted":
         return INTERRUPTED
     finish(
-        load_predictor([workdir]),
+        load_predictor([workdir], parallel=built.parallel),
         workdir,
         built=built,
         data=data,
@@ -79,10 +80,12 @@ def segmentation_training(
     found = latest_run(workdir)
     if found is not None:
         check_configuration(built, found, workdir)
-    data = find_data(built, home or workdir)
+    with parallel.first_goes_first():
+        data = find_data(built, home or workdir)
     if found is not None:
         check_data(data, found, workdir)
-    records = prepare(built, data, home or workdir)
+    with parallel.first_goes_first():
+        records = prepare(built, data, home or workdir)
     steps_per_epoch = batches_per_epoch(len(data.training), batch_size=built.batches.batch_size)
     model = built.make_model(data.num_classes)
     optimizer = built.make_optimizer(steps_per_epoch)
@@ -108,14 +111,18 @@ def segmentation_training(
                 keep_average=built.optimizer.average_decay > 0,
             ),
             open_batches=lambda start: training_batches(
-                records, data.training, built.batches, start_step=start
+                records, data.training, built.batches, start_step=start, shard=parallel.shard()
             ),
             validate=_make_validation(
-                built, data, records, compiled_predict(model, regions=built.trains_regions)
+                built,
+                data,
+                records,
+                compiled_predict(model, built.parallel, regions=built.trains_regions),
             ),
             score_name=SCORE,
             shown=tuple(f"val/dice/{name}" for name in ("ET", "WT", "TC", "mean")),
             describe=functools.partial(describe_run, built, data),
+            parallel=built.parallel,
         ),
         data,
     )
@@ -127,17 +134,17 @@ def _make_validation(
     records: Records,
     predict: Predict,
 ) -> Validate:
-    """Dice of the first validation cases, from their records."""
+    """Dice of the first validation cases, from their records, each by one of the processes."""
     chosen = data.validation[: built.evaluation.validation_cases or None]
     labels_of = CONVENTIONS[data.cohort.label_convention]
-    window = built.inference.window
+    window = window_for_devices(built.inference.window, built.parallel)
 
     def validate(state: TrainState, stop_requested: Callable[[], bool]) -> dict[str, float]:
         variables = [state.variables()]
-        scores: list[RegionScore] = []
-        for _, case in evaluation_cases(records, chosen):
+        scores = []
+        for _, case in evaluation_cases(records, parallel.own_share(chosen)):
             if stop_requested():
-                return {}
+                break
             if isinstance(window, SlidingWindowOptions):
                 image, labels = case.image, case.labels
                 probabilities = predict_volume(predict, variables, image, window)
@@ -148,16 +155,22 @@ def _make_validation(
                 labels_from_probabilities(probabilities, regions=built.trains_regions),
                 built.inference.postprocess,
             )
-            scores += score_case(
-                predicted,
-                labels,
-                case_id=case.record.case_id,
-                regions=region_classes(labels_of),
-                spacing_mm=case.record.spacing_mm,
-                convention=built.evaluation.convention_for(labels_of),
-                with_surface=False,
+            scores.append(
+                score_case(
+                    predicted,
+                    labels,
+                    case_id=case.record.case_id,
+                    regions=region_classes(labels_of),
+                    spacing_mm=case.record.spacing_mm,
+                    convention=built.evaluation.convention_for(labels_of),
+                    with_surface=False,
+                )
             )
-        summary = summarize(scores, prefix="val")
+        shares = parallel.gather(scores)
+        if sum(map(len, shares)) < len(chosen):
+            return {}
+        found = [score for case in parallel.in_order(shares) for score in case]
+        summary = summarize(found, prefix="val")
         return {name: value for name, value in summary.items() if name.startswith("val/dice/")}
 
     return validate

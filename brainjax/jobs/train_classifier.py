@@ -17,7 +17,7 @@ from brainjax.batches import batches_per_epoch, slice_batches
 from brainjax.errors import InputError
 from brainjax.evaluation import score_classification
 from brainjax.experiment import ClassificationExperiment
-from brainjax.jobs.classifier import compiled_classify, log_probabilities
+from brainjax.jobs.classifier import compiled_classify, shared_log_probabilities
 from brainjax.jobs.evaluate import numbers_of_training
 from brainjax.jobs.evaluate_classifier import finish_classifier, load_evaluated
 from brainjax.jobs.fit import INTERRUPTED, Training, Validate, fit, latest_run
@@ -77,7 +77,8 @@ def classifier_training(
     found = latest_run(workdir)
     if found is not None:
         check_configuration(built, found, workdir)
-    path = _find_weights(built) if found is None else None
+    with parallel.first_goes_first():
+        path = _find_weights(built) if found is None else None
     data = find_slice_data(built, home or workdir)
     if found is not None:
         check_slice_data(data, found, workdir)
@@ -111,6 +112,7 @@ def classifier_training(
                 built.batches,
                 texture=data.texture,
                 start_step=start,
+                shard=parallel.shard(),
             ),
             validate=_make_validation(built, data, model),
             score_name=built.score,
@@ -119,6 +121,7 @@ def classifier_training(
                 describe_classifier_run, built, data, versions(), pretrained
             ),
             rate_factor=built.rate_factor,
+            parallel=built.parallel,
         ),
         data,
     )
@@ -135,14 +138,14 @@ def _make_validation(
     built: ClassificationExperiment, data: SliceData, model: nn.Module
 ) -> Validate:
     """Scores of the validation part, without mirroring: those that are shown and ``score``."""
-    classify = compiled_classify(model, mirror=False)
+    classify = compiled_classify(model, built.parallel, mirror=False)
     chosen = data.split.validation
     labels = data.labels[list(chosen)]
 
     def validate(state: TrainState, stop_requested: Callable[[], bool]) -> dict[str, float]:
-        if stop_requested():
+        if any(parallel.gather(stop_requested())):
             return {}
-        found = log_probabilities(
+        found = shared_log_probabilities(
             classify,
             [state.variables()],
             data.images,

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from brainjax.layers.activation import ReLU
+from brainjax.layers.manual_axes import batch_mean, batch_parts
 
 Norm = Literal["batch", "group", "instance", "none"]
 
@@ -132,8 +133,9 @@ class BatchNorm(nn.Module):
 
     Running statistics live in the collection ``batch_stats`` as ``mean`` and ``var``
     and move as PyTorch's do: ``momentum * old + (1 - momentum) * batch``, with the
-    unbiased variance (n - 1), starting at 0 and 1. Where the batch is sharded over
-    devices under ``jax.jit``, its statistics are those of the whole batch.
+    unbiased variance (n - 1), starting at 0 and 1. Where the batch is split over
+    devices, under ``jax.jit`` or along ``manual_axes.BATCH_AXIS`` of ``shard_map`` or
+    ``pmap``, its statistics are those of the whole batch.
 
     Attributes:
       momentum: share of the old running statistics that stays.
@@ -169,9 +171,9 @@ class BatchNorm(nn.Module):
             mean, variance = running_mean.value[None], running_variance.value[None]
             return _apply(self, x, mean, variance, scale, bias)
 
-        mean, variance = combine_moments(*channel_moments(x), axis=0)
+        mean, variance = _over_devices(*combine_moments(*channel_moments(x), axis=0))
         if not self.is_initializing():
-            count = x.size // channels
+            count = batch_parts() * x.size // channels
             unbiased = variance[0] * (count / max(count - 1, 1))
             stay = self.momentum
             running_mean.value = stay * running_mean.value + (1 - stay) * mean[0]
@@ -223,6 +225,14 @@ def combine_moments(
     whole = jnp.mean(mean, axis=axis, keepdims=True)
     spread = jnp.mean(variance + (mean - whole) ** 2, axis=axis, keepdims=True)
     return whole, spread
+
+
+def _over_devices(mean: jax.Array, variance: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance of the devices' equal parts of the batch taken together."""
+    if batch_parts() == 1:
+        return mean, variance
+    whole = batch_mean(mean)
+    return whole, batch_mean(variance + (mean - whole) ** 2)
 
 
 _Module = GroupNorm | InstanceNorm | BatchNorm

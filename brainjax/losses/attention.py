@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from brainjax.layers.manual_axes import batch_mean, batch_sum
+
 # The released form grows without bound where prototypes coincide; below this distance
 # its value and gradient stop growing.
 SMALLEST_DISTANCE = 1e-3
@@ -51,7 +53,7 @@ def attention_loss(attention: jax.Array, labels: jax.Array) -> jax.Array:
     """
     nearest = sample_labels_down(labels, attention.shape[1:-1])
     target = jax.nn.one_hot(nearest, attention.shape[-1])
-    return jnp.mean((attention.astype(jnp.float32) - target) ** 2)
+    return batch_mean(jnp.mean((attention.astype(jnp.float32) - target) ** 2))
 
 
 def inter_class_loss(
@@ -75,7 +77,9 @@ def inter_class_loss(
     """
     distance = distance.astype(jnp.float32)
     if form == "paper":
-        return -jnp.mean(jnp.log1p(distance))
+        return -batch_mean(jnp.mean(jnp.log1p(distance)))
     if form == "released":
-        return 10.0 * jnp.log1p(100.0 / jnp.maximum(jnp.sum(distance), SMALLEST_DISTANCE))
+        return 10.0 * jnp.log1p(
+            100.0 / jnp.maximum(batch_sum(jnp.sum(distance)), SMALLEST_DISTANCE)
+        )
     raise ValueError(f"form is 'paper' or 'released', not {form!r}")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from brainjax.errors import InputError
+from brainjax.layers.manual_axes import batch_sum
 
 # Of 1 - p, below which the focal loss's modulating factor no longer changes: with gamma < 1
 # its gradient would be infinite at p = 1.
@@ -176,7 +177,8 @@ class ClassificationObjective:
 def _accuracy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     counts = jnp.sum(targets, axis=-1) > 0
     right = (jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)) & counts
-    return jnp.sum(right.astype(jnp.float32)) / jnp.maximum(jnp.sum(counts), 1)
+    number = jnp.maximum(batch_sum(jnp.sum(counts)), 1)
+    return batch_sum(jnp.sum(right.astype(jnp.float32))) / number
 
 
 def _weighted_mean(
@@ -192,10 +194,10 @@ def _weighted_mean(
             )
         weights = jnp.array(class_weights, jnp.float32)[None]
     targets = targets.astype(jnp.float32)
-    mass = jnp.sum(weights * targets)
+    mass = batch_sum(jnp.sum(weights * targets))
     if smoothing:
         whole = jnp.sum(targets, axis=-1, keepdims=True)
         targets = (1.0 - smoothing) * targets + smoothing * whole / number
     # A target of 0 must not meet an infinite loss.
     products = jnp.where(targets > 0, weights * targets * losses, 0.0)
-    return jnp.sum(products) / jnp.maximum(mass, jnp.finfo(jnp.float32).tiny)
+    return batch_sum(jnp.sum(products)) / jnp.maximum(mass, jnp.finfo(jnp.float32).tiny)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from brainjax.layers.manual_axes import batch_mean
+
 
 def cross_entropy_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """Mean over voxels of ``log sum_k exp(z_k) - z_t``.
@@ -27,4 +29,4 @@ def cross_entropy_loss(logits: jax.Array, labels: jax.Array) -> jax.Array:
     numbers = jnp.arange(number, dtype=jnp.int32)[None]
     truth = labels.astype(jnp.int32).reshape(-1, 1) == numbers
     chosen = jnp.sum(jnp.where(truth, flat, 0.0), axis=-1)
-    return jnp.mean(jax.nn.logsumexp(flat, axis=-1) - chosen)
+    return batch_mean(jnp.mean(jax.nn.logsumexp(flat, axis=-1) - chosen))

@@ -8,6 +8,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from brainjax.layers.manual_axes import batch_mean, batch_sum
+
 
 def soft_dice_loss(
     probabilities: jax.Array,
@@ -76,6 +78,6 @@ def dice_of_masks(
         index = jnp.array(tuple(chosen), jnp.int32)
         shared, total = shared[:, index], total[:, index]
     if over == "batch":
-        shared, total = (jnp.sum(v, axis=0, keepdims=True) for v in (shared, total))
+        shared, total = (batch_sum(jnp.sum(v, axis=0, keepdims=True)) for v in (shared, total))
     losses = 1.0 - 2.0 * shared / (total + epsilon)
-    return jnp.mean(jnp.sum(losses, axis=1))
+    return batch_mean(jnp.mean(jnp.sum(losses, axis=1)))

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import jax
 import jax.numpy as jnp
 
+from brainjax.layers.manual_axes import batch_mean
 from brainjax.layers.pooling import pairwise_distances
 from brainjax.losses.attention import attention_loss, inter_class_loss, sample_labels_down
 from brainjax.losses.cross_entropy import cross_entropy_loss
@@ -100,10 +101,10 @@ class Objective:
         if output.distance is not None:
             inter = self.inter_sign * inter_class_loss(output.distance, form=self.inter_form)
             parts["inter_loss"] = inter
-            parts["distance"] = jnp.mean(output.distance.astype(jnp.float32))
+            parts["distance"] = batch_mean(jnp.mean(output.distance.astype(jnp.float32)))
             total += self.inter_weight * jnp.where(step >= self.inter_start_step, inter, 0.0)
         if output.prototypes is not None:
-            apart = jnp.mean(pairwise_distances(output.prototypes), axis=0)  # [pairs]
+            apart = batch_mean(jnp.mean(pairwise_distances(output.prototypes), axis=0))  # [pairs]
             pairs = itertools.combinations(range(output.prototypes.shape[1]), 2)
             parts |= {f"prototype_distance/{i}_{j}": apart[n] for n, (i, j) in enumerate(pairs)}
         return total, {"loss": total, **parts}

@@ -9,6 +9,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from brainjax.layers.manual_axes import batch_mean
 from brainjax.losses.dice import dice_of_masks
 
 
@@ -71,4 +72,4 @@ def region_cross_entropy_loss(
     """
     logits = logits.astype(jnp.float32)
     truth = region_targets(labels, regions)
-    return jnp.mean(jax.nn.softplus(logits) - jnp.where(truth, logits, 0.0))
+    return batch_mean(jnp.mean(jax.nn.softplus(logits) - jnp.where(truth, logits, 0.0)))

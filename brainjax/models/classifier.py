@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from brainjax.errors import InputError
 from brainjax.layers.activation import ReLU
+from brainjax.layers.dropout import Dropout
 from brainjax.layers.image_pooling import global_average_pool
 from brainjax.layers.initialization import uniform_fan_in
 from brainjax.models.outputs import ClassificationOutput
@@ -55,10 +56,10 @@ class ClassifierHead(nn.Module):
         if texture is not None:
             x = jnp.concatenate([x, texture.astype(x.dtype)], axis=-1)
         for (name, width), share in zip(self.hidden, self.dropout, strict=False):
-            x = nn.Dropout(share, deterministic=not train)(x)
+            x = Dropout(share, deterministic=not train)(x)
             dense = nn.Dense(width, kernel_init=self.hidden_init, dtype=self.dtype, name=name)
             x = ReLU()(dense(x))
-        x = nn.Dropout(self.dropout[-1], deterministic=not train)(x)
+        x = Dropout(self.dropout[-1], deterministic=not train)(x)
         last = nn.Dense(
             self.num_classes, kernel_init=self.last_init, dtype=jnp.float32, name=self.last
         )

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from brainjax.errors import InputError
 from brainjax.layers.convolution import Conv
+from brainjax.layers.dropout import Dropout
 from brainjax.layers.initialization import uniform_fan_in
 from brainjax.layers.residual import ResidualBlock
 from brainjax.layers.upsampling import UpConv
@@ -97,7 +98,7 @@ class UNet(nn.Module):
         """Features of all levels but the deepest, and those of the deepest."""
         y = self._conv(self.base_width, 3, "init_conv")(x)
         spatial_axes = range(1, x.ndim - 1)
-        y = nn.Dropout(self.dropout, broadcast_dims=spatial_axes, deterministic=not train)(y)
+        y = Dropout(self.dropout, broadcast_dims=spatial_axes, deterministic=not train)(y)
         skips = []
         for level, blocks in enumerate(BLOCKS, start=1):
             for block in range(1, blocks + 1):

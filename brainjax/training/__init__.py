@@ -2,7 +2,14 @@
 
 from brainjax.training.accumulation import check_micro_batches
 from brainjax.training.checkpoint import Checkpoints
-from brainjax.training.logs import MetricsLog, ProgressPrinter, format_duration, read_history
+from brainjax.training.logs import (
+    Log,
+    MetricsLog,
+    ProgressPrinter,
+    SilentLog,
+    format_duration,
+    read_history,
+)
 from brainjax.training.loop import Loop, LoopOptions, LoopResult
 from brainjax.training.optimizer import OptimizerOptions, learning_rate_schedule, make_optimizer
 from brainjax.training.schedules import plateau_factor
@@ -15,10 +22,12 @@ from brainjax.training.step import (
     predict_step,
     train_step,
 )
+from brainjax.training.stored_state import StoredState
 
 __all__ = [
     "Augment",
     "Checkpoints",
+    "Log",
     "Loop",
     "LoopOptions",
     "LoopResult",
@@ -26,6 +35,8 @@ __all__ = [
     "Objective",
     "OptimizerOptions",
     "ProgressPrinter",
+    "SilentLog",
+    "StoredState",
     "TrainState",
     "check_micro_batches",
     "classify_step",

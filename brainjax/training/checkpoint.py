@@ -9,9 +9,11 @@ so that training goes on exactly and prediction needs nothing but its path.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +22,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from brainjax import parallel
 from brainjax.errors import InputError
 from brainjax.training.state import TrainState
 
@@ -140,7 +143,7 @@ class Checkpoints:
         steps = sorted(self._manager.all_steps(), reverse=True)
         for step in steps:
             try:
-                return step, self.read_run(step)
+                return step, _by_all(functools.partial(self.read_run, step))
             except InputError as error:
                 if step == steps[-1]:
                     raise
@@ -163,33 +166,42 @@ class Checkpoints:
         while (found := self.latest_readable()) is not None:
             step, run = found
             try:
-                restored = self._manager.restore(
-                    step,
-                    args=ocp.args.Composite(
-                        model=ocp.args.StandardRestore(
-                            _abstract({name: getattr(state, name) for name in _MODEL})
-                        ),
-                        training=ocp.args.StandardRestore(
-                            _abstract({name: getattr(state, name) for name in _TRAINING})
-                        ),
-                    ),
-                )
-            except MemoryError:
-                raise
-            except Exception as error:
-                unreadable = self._unreadable(step, error)
+                restored = _by_all(functools.partial(self._restore, step, state))
+            except InputError as error:
                 if len(self._manager.all_steps()) == 1:
-                    raise unreadable from error
-                self._set_aside(step, unreadable)
+                    raise
+                self._set_aside(step, error)
                 continue
             return dataclasses.replace(state, **restored.model, **restored.training), run
         return None
+
+    def _restore(self, step: int, state: TrainState) -> Any:
+        """The items ``model`` and ``training``, in the places of ``state``."""
+        model, training = (
+            _abstract({name: getattr(state, name) for name in names})
+            for names in (_MODEL, _TRAINING)
+        )
+        try:
+            return self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    model=ocp.args.StandardRestore(model),
+                    # Vectors may be padded for another number of devices.
+                    training=ocp.args.StandardRestore(training, strict=False),
+                ),
+            )
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise self._unreadable(step, error) from error
 
     def _set_aside(self, step: int, error: InputError) -> None:
         folder = self.directory / str(step)
         aside = self.directory / f"unreadable-{step}-{time.time_ns()}"
         print(f"warning: {error}; renamed to {aside.name}, going on from an older one", flush=True)
-        folder.rename(aside)
+        if parallel.is_first():
+            folder.rename(aside)
+        parallel.barrier()
         self._manager.reload()
 
     def restore_model(self, step: int, like: TrainState) -> dict[str, Any]:
@@ -223,6 +235,23 @@ class Checkpoints:
             f"{self.directory / str(step)}: checkpoint cannot be read "
             f"({type(error).__name__}: {reason}); use another one, or move that folder away"
         )
+
+
+def _by_all(read: Callable[[], Any]) -> Any:
+    """What this process reads, where all processes can read it.
+
+    Raises:
+      InputError: one of them cannot.
+    """
+    found, failure = None, None
+    try:
+        found = read()
+    except InputError as error:
+        failure = error
+    failures = [error for error in parallel.gather(failure) if error is not None]
+    if failures:
+        raise failures[0]
+    return found
 
 
 def _handlers() -> ocp.handlers.DefaultCheckpointHandlerRegistry:

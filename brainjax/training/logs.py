@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import tensorboardX
 
@@ -25,6 +25,24 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return rows
+
+
+class Log(Protocol):
+    """Where a run's numbers go."""
+
+    def write(self, step: int, values: Mapping[str, float]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class SilentLog:
+    """Of a process that computes with others, one of which writes."""
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Leaves the row to the process that writes."""
+
+    def close(self) -> None:
+        """Nothing was opened."""
 
 
 class MetricsLog:

@@ -12,7 +12,7 @@ import numpy as np
 
 from brainjax.errors import InputError
 from brainjax.training.checkpoint import Checkpoints
-from brainjax.training.logs import MetricsLog, format_duration
+from brainjax.training.logs import Log, format_duration
 from brainjax.training.state import TrainState
 
 
@@ -111,7 +111,7 @@ class Loop:
       checkpoints: where to save.
       describe_run: data position and seconds so far to the checkpoint's ``run`` item.
       log: where metrics go.
-      stop_requested: polled after every step.
+      stop_requested: polled after every step with how many are done.
       rate_factor: scores so far, higher is better, to a factor of the learning rate.
     """
 
@@ -124,8 +124,8 @@ class Loop:
     shown: tuple[str, ...]
     checkpoints: Checkpoints
     describe_run: Callable[[dict[str, Any], float], dict[str, Any]]
-    log: MetricsLog
-    stop_requested: Callable[[], bool]
+    log: Log
+    stop_requested: Callable[[int], bool]
     rate_factor: Callable[[list[float]], float] = lambda scores: 1.0
 
     def run(
@@ -178,7 +178,7 @@ class Loop:
                 clock.pause(time.perf_counter() - started)
                 validated = True
                 factor = np.float32(self.rate_factor(scores))
-            if self.stop_requested():
+            if self.stop_requested(done):
                 stopped = "interrupted"
             elif last:
                 stopped = "finished"

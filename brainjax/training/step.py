@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from brainjax.layers.manual_axes import batch_mean
 from brainjax.training.accumulation import Gradient, accumulate_gradients
 from brainjax.training.state import TrainState, flat_parameters, shaped_parameters
 
@@ -34,6 +35,9 @@ def train_step(
     accumulate: int = 1,
 ) -> tuple[TrainState, Metrics]:
     """Augments a batch, takes the gradient, and updates unless something is not finite.
+
+    Gives the same on one device, under ``jax.jit`` on many, and inside ``shard_map`` or
+    ``pmap`` on the examples of one device along ``manual_axes.BATCH_AXIS``.
 
     Args:
       state: see ``TrainState``.
@@ -88,6 +92,9 @@ def train_step(
         number=accumulate,
         size=sum(leaf.size for leaf in jax.tree.leaves(state.params)),
     )
+    # Inside shard_map or pmap every device has the loss of the whole batch, and the gradient
+    # of their sum by its own use of the parameters: the mean is that of the whole batch.
+    gradient = batch_mean(gradient)
     before = flat_parameters(state.params)
     update, optimizer_state = optimizer.update(gradient, state.optimizer, before)
     update = rate_factor * update

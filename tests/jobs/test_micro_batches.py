@@ -46,7 +46,7 @@ def test_a_run_from_before_micro_batches_goes_on() -> None:
 
 
 def test_every_device_has_a_share_of_every_micro_batch(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(parallel, "make_mesh", lambda batch_size: SimpleNamespace(size=2))
+    monkeypatch.setattr(parallel, "make_mesh", lambda *given: SimpleNamespace(shape={"data": 2}))
     unused: dict[str, Any] = {field.name: None for field in dataclasses.fields(Training)}
     run = Training(**{**unused, "batch_size": 4, "accumulate": 4})
     with pytest.raises(InputError, match=r"micro-batches of 1, .* 2 devices here; try .* 8"):

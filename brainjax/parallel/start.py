@@ -1,4 +1,4 @@
-"""Start-up, devices and the way from a host batch to arrays on them."""
+"""Start-up: memory, the other processes, and the compilation cache."""
 
 from __future__ import annotations
 
@@ -6,18 +6,12 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
-import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from brainjax.errors import InputError
 from brainjax.host_memory import keep_freed_memory
 from brainjax.layers import onednn
-
-STEP_INPUTS = ("image", "labels", "texture")
-"""What a training step may use of a batch."""
+from brainjax.parallel.connect import connect
 
 _LEAST_SECONDS = "jax_persistent_cache_min_compile_time_secs"
 
@@ -29,16 +23,27 @@ def cache_folder() -> Path:
     return Path(named) if named else Path(base) / "brainjax"
 
 
-def start() -> None:
-    """Keeps freed memory, and turns on JAX's persistent compilation cache.
+def start(
+    coordinator: str | None = None, processes: int | None = None, process: int | None = None
+) -> None:
+    """Keeps freed memory, joins other processes, and turns on JAX's compilation cache.
 
     On a CPU where convolutions can go through oneDNN the cache only takes what is compiled
     under ``cached``, since it cannot hold programs with that call: compiling those anew takes
     some ten seconds, every training step is half as long. With ``BRAINJAX_CPU_CONV=sum2d``,
     or a cache that jax itself was told of, it is the other way round. Has to come before
     JAX's first use of a device.
+
+    Args:
+      coordinator: see ``connect``.
+      processes: see ``connect``.
+      process: see ``connect``.
+
+    Raises:
+      InputError: the other processes of the run cannot be reached.
     """
     keep_freed_memory()
+    connect(coordinator, processes, process)
     if jax.config.values["jax_compilation_cache_dir"]:
         return
     folder = cache_folder() / "xla"
@@ -66,31 +71,3 @@ def cached() -> Iterator[None]:
         yield
     finally:
         jax.config.update(_LEAST_SECONDS, before)
-
-
-def make_mesh(batch_size: int) -> Mesh:
-    """All local devices along one axis, ``data``, that the batch is split over.
-
-    Raises:
-      InputError: the batch does not divide by the number of devices.
-    """
-    devices = jax.local_devices()
-    if batch_size % len(devices):
-        below, above = batch_size - batch_size % len(devices), -(-batch_size // len(devices))
-        raise InputError(
-            f"batches.batch_size {batch_size} does not divide by the {len(devices)} devices here; "
-            f"try {below or above * len(devices)}"
-        )
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
-
-
-def replicated(mesh: Mesh) -> NamedSharding:
-    """The same on every device: parameters, optimiser state, metrics."""
-    return NamedSharding(mesh, PartitionSpec())
-
-
-def place_batch(batch: dict[str, Any], mesh: Mesh) -> dict[str, jax.Array]:
-    """What the training step needs of a host batch, the first axis split over the devices."""
-    split = NamedSharding(mesh, PartitionSpec("data"))
-    needed = {name: np.asarray(batch[name]) for name in STEP_INPUTS if name in batch}
-    return jax.device_put(needed, split)
