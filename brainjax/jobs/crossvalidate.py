@@ -14,7 +14,7 @@ from brainjax.experiment import Experiment, build
 from brainjax.jobs.compare_variants import compare_variants
 from brainjax.jobs.fit import INTERRUPTED, latest_run
 from brainjax.jobs.folder_lock import FolderInUseError, alone_in
-from brainjax.jobs.pool_folds import Fold, Scored, pool_folds
+from brainjax.jobs.pool_folds import Fold, Scored, pool_folds, read_fold_scores
 from brainjax.jobs.prepare import Data, find_data, split_again
 from brainjax.jobs.saved_run import check_configuration
 from brainjax.jobs.several import Variant, check_kind, folder_name, is_finished, mark_finished
@@ -97,16 +97,11 @@ def _plan(built: Experiment, workdir: Path, *, folds: Sequence[int | None]) -> l
     variants = [Variant(name=name, changes=dict(changes)) for name, changes in built.variants]
     runs = []
     for variant in variants or [Variant(name="", changes={})]:
+        experiment = _changed(built, variant)
         for fold in folds:
             folder = workdir / variant.folder / ("" if fold is None else f"fold_{fold}")
-            runs.append(
-                _Run(
-                    variant=variant,
-                    fold=fold,
-                    folder=folder,
-                    experiment=_changed(built, variant, fold),
-                )
-            )
+            one = experiment if fold is None else _holding_out(experiment, fold)
+            runs.append(_Run(variant=variant, fold=fold, folder=folder, experiment=one))
     planned = {run.folder for run in runs}
     for folder in sorted([*workdir.glob("fold_*"), *workdir.glob("*/fold_*")]):
         if folder not in planned:
@@ -121,14 +116,17 @@ def _plan(built: Experiment, workdir: Path, *, folds: Sequence[int | None]) -> l
     return runs
 
 
-def _changed(built: Experiment, variant: Variant, fold: int | None) -> Experiment:
+def _changed(built: Experiment, variant: Variant) -> Experiment:
     single = {k: v for k, v in built.config.items() if k not in ("variants", "published")}
-    config = variant.change(single)
-    if fold is not None:
-        config["split"] = dict(config["split"], fold=fold)
-    changed = build(config)
+    changed = build(variant.change(single)) if variant.changes else built
     assert isinstance(changed, Experiment)
     return changed
+
+
+def _holding_out(experiment: Experiment, fold: int) -> Experiment:
+    split = dataclasses.replace(experiment.split, fold=fold)
+    config = {**experiment.config, "split": dict(experiment.config["split"], fold=fold)}
+    return dataclasses.replace(experiment, config=config, split=split)
 
 
 def _choose(runs: Sequence[_Run], variants: Sequence[str], fold: int | None) -> list[_Run]:
@@ -145,6 +143,9 @@ def _train_and_compare(
 ) -> int:
     with parallel.first_goes_first():
         data = find_data(built, workdir)
+    for run in runs:
+        if run.fold is not None and run.finished:
+            read_fold_scores(_fold_of(run, data))
     elsewhere = []
     for run in chosen:
         print(f"\n{run.folder}", flush=True)
@@ -171,8 +172,8 @@ def _train_and_compare(
     return 0
 
 
-def _data_of(run: _Run, data: Data) -> Data:
-    return split_again(run.experiment, data)
+def _fold_of(run: _Run, data: Data) -> Fold:
+    return Fold(folder=run.folder, data=split_again(run.experiment, data))
 
 
 def _report(built: Experiment, workdir: Path, runs: Sequence[_Run], data: Data) -> None:
@@ -189,10 +190,7 @@ def _report(built: Experiment, workdir: Path, runs: Sequence[_Run], data: Data) 
             scores = read_case_table(group[0].folder / "scores_val.csv")
             done.append(Scored(name=name, scores=scores))
         else:
-            folds = [
-                Fold(number=number, folder=run.folder, data=_data_of(run, data))
-                for number, run in enumerate(group)
-            ]
+            folds = [_fold_of(run, data) for run in group]
             folder = group[0].folder.parent
             done.append(pool_folds(name, folds, folder, config=group[0].experiment.config))
     if built.variants and len(done) > 1:

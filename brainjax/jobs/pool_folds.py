@@ -39,15 +39,13 @@ OUT_OF_FOLD = "out_of_fold"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fold:
-    """One finished fold.
+    """One finished fold; a cross-validation's stand in the order of their numbers.
 
     Attributes:
-      number: the one that was held out.
       folder: of its run.
       data: the scans, split as it was.
     """
 
-    number: int
     folder: Path
     data: Data
 
@@ -80,7 +78,7 @@ def pool_folds(
     Raises:
       InputError: a fold was scored on other cases than those that it holds out now.
     """
-    by_fold = {fold.number: _read_scores(fold) for fold in folds}
+    by_fold = {number: read_fold_scores(fold) for number, fold in enumerate(folds)}
     scores = tuple(score for found in by_fold.values() for score in found)
     data = folds[0].data
     patients = {case.case_id: case.patient_id for case in data.cohort.cases}
@@ -114,7 +112,8 @@ def pool_folds(
         ),
     )
     histories = {
-        f"fold {fold.number}": read_history(fold.folder / "metrics.jsonl") for fold in folds
+        f"fold {number}": read_history(fold.folder / "metrics.jsonl")
+        for number, fold in enumerate(folds)
     }
     write_report(
         folder / "report.html",
@@ -147,7 +146,12 @@ def pool_folds(
     return Scored(name=name, scores=scores)
 
 
-def _read_scores(fold: Fold) -> tuple[RegionScore, ...]:
+def read_fold_scores(fold: Fold) -> tuple[RegionScore, ...]:
+    """The scores of a finished fold's held-out cases.
+
+    Raises:
+      InputError: they are of other cases than those that it holds out now.
+    """
     path = fold.folder / "scores_val.csv"
     scores = read_case_table(path)
     found = {score.case_id for score in scores}
