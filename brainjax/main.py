@@ -35,6 +35,9 @@ _CHECKPOINT = flags.DEFINE_multi_string(
     "predict, evaluate, robustness: runs or checkpoints to average; the best of WORKDIR.",
 )
 _PROBABILITIES = flags.DEFINE_bool("probabilities", False, "predict: write probabilities as well.")
+_UNCERTAINTY = flags.DEFINE_bool(
+    "uncertainty", False, "predict: write entropy and the ensemble's disagreement as well."
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         output=None if _OUTPUT.value is None else Path(_OUTPUT.value),
         checkpoints=[Path(path) for path in _CHECKPOINT.value],
         write_probabilities=_PROBABILITIES.value,
+        with_uncertainty=_UNCERTAINTY.value,
     )
 
 

@@ -9,9 +9,11 @@ from brainjax.evaluation.bootstrap import bootstrap_intervals, interval_numbers,
 from brainjax.evaluation.calibration import (
     ReliabilityBins,
     apply_temperature,
+    event_reliability,
     expected_calibration_error,
     fit_temperature,
     reliability_bins,
+    scale_probabilities,
 )
 from brainjax.evaluation.classification import (
     ClassCurves,
@@ -42,6 +44,14 @@ from brainjax.evaluation.surface import (
     surface_dice,
 )
 from brainjax.evaluation.tables import read_case_table, summary_markdown, write_case_table
+from brainjax.evaluation.voxel_calibration import (
+    RegionReliability,
+    VoxelSample,
+    draw_voxels,
+    error_detection,
+    fit_voxel_temperature,
+    region_reliability,
+)
 
 __all__ = [
     "CONVENTIONS",
@@ -55,9 +65,11 @@ __all__ = [
     "OverlapCounts",
     "PatientPredictions",
     "PredictionTable",
+    "RegionReliability",
     "RegionScore",
     "ReliabilityBins",
     "SurfaceDistances",
+    "VoxelSample",
     "aggregate_by_patient",
     "apply_temperature",
     "bootstrap_intervals",
@@ -67,16 +79,22 @@ __all__ = [
     "confusion_matrix",
     "count_overlap",
     "dice",
+    "draw_voxels",
+    "error_detection",
+    "event_reliability",
     "expected_calibration_error",
     "fit_temperature",
+    "fit_voxel_temperature",
     "get_convention",
     "hausdorff_distance",
     "interval_numbers",
     "permutation_p_value",
     "read_case_table",
     "read_prediction_table",
+    "region_reliability",
     "reliability_bins",
     "repeats_markdown",
+    "scale_probabilities",
     "score_case",
     "score_classification",
     "score_lesions",

@@ -14,6 +14,7 @@ import numpy as np
 from brainjax.errors import InputError
 from brainjax.evaluation import (
     RegionScore,
+    VoxelSample,
     score_case,
     summarize,
     summary_markdown,
@@ -22,10 +23,12 @@ from brainjax.evaluation import (
 from brainjax.experiment import Experiment
 from brainjax.files import read_json, write_json, write_text
 from brainjax.inference import write_segmentation
+from brainjax.jobs.calibrate import calibrate, segment_and_sample
 from brainjax.jobs.fit import CHECKPOINTS
 from brainjax.jobs.predictor import Predictor, load_predictor, versions
 from brainjax.jobs.prepare import Data, find_data
 from brainjax.jobs.saved_run import check_configuration, check_data
+from brainjax.jobs.temperature import write_temperature
 from brainjax.report import CaseExample, RunReport, select_examples, write_report
 from brainjax.scans import (
     CONVENTIONS,
@@ -47,11 +50,13 @@ class Scored:
       prefix: ``val`` or ``test``.
       scores: one for each case and region.
       examples: best, median and worst case with their voxels.
+      samples: voxels of every case, for calibration.
     """
 
     prefix: str
     scores: tuple[RegionScore, ...]
     examples: tuple[CaseExample, ...]
+    samples: tuple[VoxelSample, ...]
 
 
 def evaluate(built: Experiment, workdir: Path, *, checkpoints: Sequence[Path] = ()) -> None:
@@ -77,7 +82,13 @@ def evaluate(built: Experiment, workdir: Path, *, checkpoints: Sequence[Path] = 
     if not checkpoints:
         check_data(data, run, workdir)
     finish(
-        predictor, workdir, built=built, data=data, test=test, numbers=numbers_of_training(workdir)
+        predictor,
+        workdir,
+        built=built,
+        data=data,
+        test=test,
+        numbers=numbers_of_training(workdir),
+        own=not checkpoints,
     )
 
 
@@ -105,8 +116,11 @@ def finish(
     data: Data,
     test: Cohort | None,
     numbers: dict[str, float],
+    own: bool = True,
 ) -> dict[str, float]:
     """Scores all cases from their raw files and writes tables, summary and report.
+
+    Probabilities are calibrated on the validation cases.
 
     Args:
       trained: the network; ``built`` says how it predicts and is scored.
@@ -115,6 +129,7 @@ def finish(
       data: its scans and split.
       test: another cohort to score.
       numbers: of the training, for the summary.
+      own: whether it is the run in ``workdir``, which then keeps the temperature.
 
     Returns:
       What ``summary.json`` holds.
@@ -145,6 +160,14 @@ def finish(
         summary |= summarize(scored.scores, prefix=prefix)
         text += [f"\n## {_SET_NAMES[prefix]}\n", summary_markdown(scored.scores)]
         sets.append(scored)
+    temperature, calibration, numbers_of_calibration = calibrate(
+        {scored.prefix: scored.samples for scored in sets},
+        region_classes(CONVENTIONS[data.cohort.label_convention]),
+    )
+    summary |= numbers_of_calibration
+    if own:
+        window = built.inference.window
+        write_temperature(workdir, temperature, step=predictor.steps[0], mirror=window.mirror)
     write_json(workdir / "summary.json", summary)
     heading = [f"# {built.config['model']['name']}\n", *(f"> {note}\n" for note in notes)]
     write_text(workdir / "summary.md", "\n".join([*heading, *text]) + "\n")
@@ -158,6 +181,7 @@ def finish(
             summary=summary,
             case_scores=[row for scored in sets for row in _case_rows(scored)],
             examples=tuple(example for scored in sets for example in scored.examples),
+            calibration=calibration,
             environment=versions(),
             notes=tuple(notes),
         ),
@@ -191,13 +215,15 @@ def _score_set(
     folder = workdir / "segmentations" / prefix
     printer = ProgressPrinter(f"scoring {prefix}", unit="cases")
     scores: list[RegionScore] = []
+    samples: list[VoxelSample] = []
     for number, case in enumerate(cases, start=1):
         volume = read_volume(
             case, modalities=predictor.modalities, label_convention=label_convention
         )
         if volume.labels is None:
             raise InputError(f"{case.case_id}: no labels to score against")
-        predicted, _ = predictor.segment(volume)
+        predicted, sample = segment_and_sample(predictor, volume)
+        samples.append(sample)
         write_segmentation(folder, volume, predicted)
         scores += score_case(
             predicted,
@@ -235,7 +261,9 @@ def _score_set(
                 scores={f"dice/{s.region}": s.dice for s in scores if s.case_id == case_id},
             )
         )
-    return Scored(prefix=prefix, scores=tuple(scores), examples=tuple(examples))
+    return Scored(
+        prefix=prefix, scores=tuple(scores), examples=tuple(examples), samples=tuple(samples)
+    )
 
 
 def _case_rows(scored: Scored) -> list[dict[str, Any]]:

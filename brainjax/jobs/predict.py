@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from brainjax.errors import InputError
-from brainjax.inference import segmentation_path, write_segmentation
+from brainjax.evaluation import scale_probabilities
+from brainjax.inference import (
+    segmentation_path,
+    uncertainty_paths,
+    write_segmentation,
+    write_uncertainty,
+)
 from brainjax.jobs.predictor import load_predictor, output_convention
 from brainjax.scans import CaseFiles, find_cases_to_predict, read_volume
 from brainjax.training import ProgressPrinter
@@ -23,10 +29,12 @@ def predict(
     config: Mapping[str, Any] | None,
     overrides: Mapping[str, Any],
     write_probabilities: bool,
+    with_uncertainty: bool = False,
 ) -> int:
     """Segments cases and writes one NIfTI file for each, on the scan's own grid.
 
-    A case that cannot be read is told and passed over; the others are done.
+    A case that cannot be read is told and passed over; the others are done. Probabilities are
+    calibrated where the run has been evaluated; the uncertainty is that of the network itself.
 
     Returns:
       The exit code: 0, or 1 when a case failed.
@@ -41,6 +49,16 @@ def predict(
     told = ", ".join(f"{path} (step {step})" for path, step in
                      zip(checkpoints, predictor.steps, strict=True))  # fmt: skip
     print(f"{len(cases)} case{'s' * (len(cases) != 1)} with {told}", flush=True)
+    if write_probabilities:
+        known = predictor.temperature != 1
+        told = f"calibrated with the temperature {predictor.temperature:.3f}" if known else "raw"
+        print(f"probabilities: {told}", flush=True)
+    if with_uncertainty and not predictor.several:
+        print(
+            "note: one network and no mirroring: entropy only; the makers' disagreement takes "
+            "several --checkpoint or --config.inference.mirror=true",
+            flush=True,
+        )
     done = 0
     for number, case in enumerate(cases, start=1):
         begun = time.perf_counter()
@@ -50,11 +68,21 @@ def predict(
             segmentation_path(output, volume)
             if write_probabilities:
                 segmentation_path(output, volume, probabilities=True)
-            labels, probabilities = predictor.segment(
-                volume,
-                with_probabilities=write_probabilities,
-                progress=ProgressPrinter(f"  {case.case_id}", unit="patches"),
-            )
+            progress = ProgressPrinter(f"  {case.case_id}", unit="patches")
+            if with_uncertainty:
+                uncertainty_paths(output, volume)
+                labels, probabilities, uncertainty = predictor.segment_with_uncertainty(
+                    volume, progress=progress
+                )
+                write_uncertainty(output, volume, uncertainty)
+            else:
+                labels, probabilities = predictor.segment(
+                    volume, with_probabilities=write_probabilities, progress=progress
+                )
+            if write_probabilities:
+                probabilities = scale_probabilities(probabilities, predictor.temperature)
+            else:
+                probabilities = None
             path = write_segmentation(
                 output, volume, labels, output_convention=values, probabilities=probabilities
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -16,8 +17,9 @@ import jax
 from brainjax import __version__, experiment
 from brainjax.errors import InputError
 from brainjax.experiment import Experiment
-from brainjax.inference import Predict, Variables, segment_volume
+from brainjax.inference import Predict, Variables, segment_volume, segment_with_uncertainty
 from brainjax.jobs.fit import CHECKPOINTS
+from brainjax.jobs.temperature import read_temperature
 from brainjax.scans import CONVENTIONS, Volume
 from brainjax.training import Checkpoints, predict_step
 from brainjax.weights import cga_unet, load_tensors
@@ -37,6 +39,7 @@ class Predictor:
       label_convention: of the scans that it was trained on.
       steps: after how many updates each checkpoint was saved.
       training_patients: those that any of the networks was trained on.
+      temperature: divides the log-probabilities; 1 before calibration.
     """
 
     experiment: Experiment
@@ -46,6 +49,7 @@ class Predictor:
     label_convention: str
     steps: tuple[int, ...]
     training_patients: frozenset[str]
+    temperature: float
 
     def segment(self, volume: Volume, **options: Any) -> Any:
         """Classes, and probabilities if asked for: see ``inference.segment_volume``."""
@@ -58,6 +62,23 @@ class Predictor:
             postprocessing=self.experiment.inference.postprocess,
             **options,
         )
+
+    def segment_with_uncertainty(self, volume: Volume, **options: Any) -> Any:
+        """Classes, probabilities, uncertainty: see ``inference.segment_with_uncertainty``."""
+        return segment_with_uncertainty(
+            volume,
+            self.predict,
+            self.variables,
+            self.experiment.inference.window,
+            modalities=self.modalities,
+            postprocessing=self.experiment.inference.postprocess,
+            **options,
+        )
+
+    @property
+    def several(self) -> bool:
+        """Whether a prediction is the mean of several: of checkpoints or mirror images."""
+        return len(self.variables) > 1 or self.experiment.inference.window.mirror
 
 
 def output_convention(predictor: Predictor, volume: Volume) -> str:
@@ -100,6 +121,7 @@ class _Trained:
     label_convention: str
     step: int
     training_patients: frozenset[str]
+    temperature: float
 
 
 def task_of(path: Path) -> str:
@@ -165,6 +187,7 @@ def load_predictor(
         label_convention=first.label_convention,
         steps=tuple(trained.step for trained in found),
         training_patients=frozenset().union(*(trained.training_patients for trained in found)),
+        temperature=math.exp(sum(math.log(one.temperature) for one in found) / len(found)),
     )
 
 
@@ -187,6 +210,12 @@ def _read_checkpoint(path: Path, overrides: Mapping[str, Any]) -> _Trained:
         label_convention=run["label_convention"],
         step=step,
         training_patients=frozenset(run["training_patients"]),
+        temperature=read_temperature(
+            folder.parent,
+            step=step,
+            mirror=built.inference.window.mirror,
+            setting="inference.mirror",
+        ),
     )
 
 
@@ -221,6 +250,7 @@ def _read_released_weights(path: Path, config: Mapping[str, Any] | None) -> _Tra
         label_convention=convention,
         step=0,
         training_patients=frozenset(),
+        temperature=1.0,
     )
 
 

@@ -34,6 +34,7 @@ def run(
     output: Path | None,
     checkpoints: Sequence[Path],
     write_probabilities: bool,
+    with_uncertainty: bool = False,
 ) -> int:
     """Runs one job.
 
@@ -48,6 +49,7 @@ def run(
       output: where predictions go.
       checkpoints: runs to use instead of the one in ``workdir``.
       write_probabilities: whether predictions come with probabilities.
+      with_uncertainty: whether segmentations come with maps of uncertainty.
 
     Returns:
       The exit code: 0, or 143 when training or a search was asked to stop and has saved.
@@ -66,6 +68,11 @@ def run(
         trained = _trained(list(checkpoints) or [_required(workdir)])
         output = output or _required(workdir, "--output (or --workdir)") / "predictions"
         if task_of(trained[0]) == "classification":
+            if with_uncertainty:
+                raise InputError(
+                    "--uncertainty is for segmentations; a classifier's probabilities say how "
+                    "sure it is"
+                )
             return classify(checkpoints=trained, inputs=inputs, output=output, overrides=overrides)
         return predict(
             checkpoints=trained,
@@ -74,6 +81,7 @@ def run(
             config=config,
             overrides=overrides,
             write_probabilities=write_probabilities,
+            with_uncertainty=with_uncertainty,
         )
     if config is None:
         raise InputError("--config is missing; for example --config=configs/cga.py")

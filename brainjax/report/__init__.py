@@ -1,5 +1,6 @@
 """One self-contained ``report.html`` at the end of a run, and its figures on their own."""
 
+from brainjax.report.calibration_section import CalibratedPart, draw_region_reliability
 from brainjax.report.classification_figures import (
     draw_class_distribution,
     draw_confusion,
@@ -45,6 +46,7 @@ from brainjax.report.tuning_page import (
 
 __all__ = [
     "REGION_CLASSES",
+    "CalibratedPart",
     "CaseExample",
     "ClassificationReport",
     "EvaluatedPart",
@@ -60,6 +62,7 @@ __all__ = [
     "draw_confusion",
     "draw_curves",
     "draw_precision_recall",
+    "draw_region_reliability",
     "draw_reliability",
     "draw_robustness",
     "draw_roc",
