@@ -47,6 +47,9 @@ _PROBABILITIES = flags.DEFINE_bool("probabilities", False, "predict: write proba
 _VIEWER = flags.DEFINE_bool(
     "viewer", False, "predict: write a page that shows each segmented case in the browser as well."
 )
+_UNCERTAINTY = flags.DEFINE_bool(
+    "uncertainty", False, "predict: write entropy and the ensemble's disagreement as well."
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -69,6 +72,7 @@ def main(arguments: Sequence[str]) -> int:
             fold=_FOLD.value,
             variants=_VARIANT.value,
             with_viewer=_VIEWER.value,
+            with_uncertainty=_UNCERTAINTY.value,
         )
 
 

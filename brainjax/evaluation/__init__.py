@@ -14,9 +14,11 @@ from brainjax.evaluation.bootstrap import (
 from brainjax.evaluation.calibration import (
     ReliabilityBins,
     apply_temperature,
+    event_reliability,
     expected_calibration_error,
     fit_temperature,
     reliability_bins,
+    scale_probabilities,
 )
 from brainjax.evaluation.classification import (
     ClassCurves,
@@ -85,6 +87,14 @@ from brainjax.evaluation.surface import (
     surface_dice,
 )
 from brainjax.evaluation.tables import read_case_table, summary_markdown, write_case_table
+from brainjax.evaluation.voxel_calibration import (
+    RegionReliability,
+    VoxelSample,
+    draw_voxels,
+    error_detection,
+    fit_voxel_temperature,
+    region_reliability,
+)
 
 __all__ = [
     "BASELINES",
@@ -106,11 +116,13 @@ __all__ = [
     "PatientPredictions",
     "PredictionTable",
     "PublishedScores",
+    "RegionReliability",
     "RegionScore",
     "ReliabilityBins",
     "Spreads",
     "SurfaceDistances",
     "TextTable",
+    "VoxelSample",
     "adjust_holm",
     "aggregate_by_patient",
     "apply_temperature",
@@ -127,8 +139,12 @@ __all__ = [
     "deviations_table",
     "dice",
     "differences_table",
+    "draw_voxels",
+    "error_detection",
+    "event_reliability",
     "expected_calibration_error",
     "fit_temperature",
+    "fit_voxel_temperature",
     "folds_table",
     "get_convention",
     "hausdorff_distance",
@@ -143,8 +159,10 @@ __all__ = [
     "rank_correlation",
     "read_case_table",
     "read_prediction_table",
+    "region_reliability",
     "reliability_bins",
     "repeats_markdown",
+    "scale_probabilities",
     "score_case",
     "score_classification",
     "score_lesions",

@@ -60,11 +60,34 @@ def reliability_bins(
     Raises:
       InputError: the input cannot be scored, or there is no bin.
     """
+    probabilities = check_probabilities(probabilities, labels)
+    right = probabilities.argmax(axis=1) == labels
+    return event_reliability(probabilities.max(axis=1), right, bins)
+
+
+def event_reliability(
+    confidence: np.ndarray, happened: np.ndarray, bins: int = 15
+) -> ReliabilityBins:
+    """Sorts forecasts of one event into bins of equal width by their probability.
+
+    Args:
+      confidence: forecast probabilities ``[n]`` from 0 to 1.
+      happened: whether the event came, booleans ``[n]``.
+      bins: number of bins.
+
+    Returns:
+      The bins; their ``accuracy`` is the share of events that came.
+
+    Raises:
+      InputError: there is no bin.
+
+    >>> event_reliability(np.array([0.2, 0.4, 0.9]), np.array([False, True, True]), bins=2).accuracy
+    array([0.5, 1. ])
+    """
     if bins < 1:
         raise InputError(f"bins: expected at least 1, found {bins}")
-    probabilities = check_probabilities(probabilities, labels)
-    confidence = probabilities.max(axis=1)
-    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    confidence = np.asarray(confidence, np.float64)
+    right = np.asarray(happened, np.float64)
     edges = np.linspace(0.0, 1.0, bins + 1)
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     counts = np.bincount(place, minlength=bins)
@@ -153,6 +176,29 @@ def apply_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:
     if not (math.isfinite(temperature) and temperature > 0):
         raise InputError(f"temperature: expected a positive number, found {temperature}")
     return softmax(_check_logits(logits) / temperature, axis=1)
+
+
+def scale_probabilities(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Temperature scaling of many probabilities at once, as of a whole volume's voxels.
+
+    Args:
+      probabilities: floats ``[..., K]`` that sum to 1.
+      temperature: positive number, from ``fit_temperature``.
+
+    Returns:
+      float32 ``[..., K]``: p^(1/T), normalised, which is softmax(log p / T).
+
+    >>> scale_probabilities(np.array([0.8, 0.2]), 2.0)
+    array([0.667, 0.333], dtype=float32)
+    """
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise InputError(f"temperature: expected a positive number, found {temperature}")
+    values = probabilities.astype(np.float32)
+    if temperature == 1:
+        return values
+    largest = values.max(axis=-1, keepdims=True)  # so that no small power underflows to 0 / 0
+    powers = (values / largest) ** np.float32(1 / temperature)
+    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def _check_logits(logits: np.ndarray) -> np.ndarray:

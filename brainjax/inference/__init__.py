@@ -18,6 +18,14 @@ from brainjax.inference.sliding_window import (
     estimate_cost,
     predict_volume,
 )
+from brainjax.inference.uncertainty import (
+    Uncertainty,
+    predict_with_uncertainty,
+    segment_with_uncertainty,
+    uncertainty_paths,
+    voxel_entropy,
+    write_uncertainty,
+)
 from brainjax.inference.whole_volume import WholeVolumeOptions, predict_whole_volume
 
 __all__ = [
@@ -27,6 +35,7 @@ __all__ = [
     "PredictionCost",
     "Predictor",
     "SlidingWindowOptions",
+    "Uncertainty",
     "Variables",
     "WholeVolumeOptions",
     "automatic_patch_batch",
@@ -38,9 +47,14 @@ __all__ = [
     "postprocess",
     "predict_volume",
     "predict_whole_volume",
+    "predict_with_uncertainty",
     "relabel_small_enhancing",
     "remove_small_components",
     "segment_volume",
+    "segment_with_uncertainty",
     "segmentation_path",
+    "uncertainty_paths",
+    "voxel_entropy",
     "write_segmentation",
+    "write_uncertainty",
 ]

@@ -59,13 +59,7 @@ def segment_volume(
       InputError: the scan's modalities are not the checkpoint's, it has no brain,
         or the network returns numbers that are not finite.
     """
-    if tuple(volume.modalities) != tuple(modalities):
-        raise InputError(
-            f"{volume.case_id}: the checkpoint expects the modalities {', '.join(modalities)} in "
-            f"this order, found {', '.join(volume.modalities)}; read the scan with the "
-            f"checkpoint's modalities"
-        )
-    image = zscore(volume.image, modalities=volume.modalities, case_id=volume.case_id)
+    image = normalised_image(volume, modalities)
     if after_normalising is not None:
         image = after_normalising(image)
     if isinstance(options, SlidingWindowOptions):
@@ -74,14 +68,44 @@ def segment_volume(
         probabilities = predict_whole_volume(
             predict, variables_list, image, options, progress=progress
         )
+    labels = labels_from_prediction(volume, probabilities, postprocessing, regions=regions)
+    return labels, probabilities if with_probabilities else None
+
+
+def normalised_image(volume: Volume, modalities: Sequence[str]) -> np.ndarray:
+    """A scan as the network gets it, float32 `[D, H, W, C]`.
+
+    Raises:
+      InputError: the scan's modalities are not the checkpoint's, or it has no brain.
+    """
+    if tuple(volume.modalities) != tuple(modalities):
+        raise InputError(
+            f"{volume.case_id}: the checkpoint expects the modalities {', '.join(modalities)} in "
+            f"this order, found {', '.join(volume.modalities)}; read the scan with the "
+            f"checkpoint's modalities"
+        )
+    return zscore(volume.image, modalities=volume.modalities, case_id=volume.case_id)
+
+
+def labels_from_prediction(
+    volume: Volume,
+    probabilities: np.ndarray,
+    postprocessing: PostprocessOptions | None,
+    *,
+    regions: bool = False,
+) -> np.ndarray:
+    """Classes `[D, H, W]` uint8 of probabilities `[D, H, W, K]`, with the rules for labels.
+
+    Raises:
+      InputError: a probability is not finite.
+    """
     if not np.isfinite(probabilities).all():
         raise InputError(
             f"{volume.case_id}: the network returned probabilities that are not finite; "
             f"expected numbers: use a checkpoint from before the training diverged"
         )
     labels = labels_from_probabilities(probabilities, regions=regions)
-    labels = postprocess(labels, postprocessing or PostprocessOptions())
-    return labels, probabilities if with_probabilities else None
+    return postprocess(labels, postprocessing or PostprocessOptions())
 
 
 def segmentation_path(

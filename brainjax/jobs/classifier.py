@@ -17,12 +17,10 @@ from brainjax.batches import evaluation_batches
 from brainjax.errors import InputError
 from brainjax.evaluation import apply_temperature
 from brainjax.experiment import ClassificationExperiment
-from brainjax.files import read_json, write_json
 from brainjax.jobs.predictor import find_checkpoint, overridden
+from brainjax.jobs.temperature import read_temperature
 from brainjax.parallel import ParallelOptions
 from brainjax.training import Checkpoints, classify_step
-
-CALIBRATION = "calibration.json"
 
 Variables = Mapping[str, Any]
 Classify = Callable[[Variables, dict[str, Any]], jax.Array]
@@ -204,34 +202,8 @@ def _read(path: Path, overrides: Mapping[str, Any]) -> TrainedClassifier:
         variables=(parallel.place_variables(variables, built.parallel),),
         class_names=tuple(run["class_names"]),
         steps=(step,),
-        temperature=_read_temperature(folder.parent, step, mirror=built.evaluation.mirror),
+        temperature=read_temperature(
+            folder.parent, step=step, mirror=built.evaluation.mirror, setting="evaluation.mirror"
+        ),
         training_patients=frozenset(run["training_patients"]),
     )
-
-
-def write_temperature(workdir: Path, trained: TrainedClassifier, temperature: float) -> None:
-    """Keeps the temperature beside the checkpoint and the kind of prediction that it is for."""
-    write_json(
-        workdir / CALIBRATION,
-        {
-            "temperature": temperature,
-            "step": trained.steps[0],
-            "mirror": trained.experiment.evaluation.mirror,
-        },
-    )
-
-
-def _read_temperature(workdir: Path, step: int, *, mirror: bool) -> float:
-    """The temperature that belongs to this checkpoint and kind of prediction, else 1."""
-    path = workdir / CALIBRATION
-    if not path.is_file():
-        return 1.0
-    found = read_json(path)
-    if (found["step"], found.get("mirror", False)) == (step, mirror):
-        return float(found["temperature"])
-    print(
-        f"note: {path} is for another checkpoint or evaluation.mirror than step "
-        f"{step} with mirror={mirror}: these probabilities are not calibrated",
-        flush=True,
-    )
-    return 1.0

@@ -15,6 +15,7 @@ from brainjax import parallel
 from brainjax.errors import InputError
 from brainjax.evaluation import (
     RegionScore,
+    VoxelSample,
     score_case,
     summarize,
     summary_markdown,
@@ -23,11 +24,14 @@ from brainjax.evaluation import (
 from brainjax.experiment import Experiment
 from brainjax.files import read_json, write_json, write_text
 from brainjax.inference import write_segmentation
+from brainjax.jobs.calibrate import calibrate, segment_and_sample
 from brainjax.jobs.fit import CHECKPOINTS
 from brainjax.jobs.predictor import Predictor, load_predictor, versions
 from brainjax.jobs.prepare import Data, find_data
 from brainjax.jobs.saved_run import check_configuration, check_data
+from brainjax.jobs.temperature import write_temperature
 from brainjax.report import (
+    CalibratedPart,
     CaseExample,
     LabelOverlay,
     RunReport,
@@ -57,11 +61,13 @@ class Scored:
       prefix: ``val`` or ``test``.
       scores: one for each case and region.
       examples: best, median and worst case with their voxels.
+      samples: voxels of every case, for calibration; none of a network of regions.
     """
 
     prefix: str
     scores: tuple[RegionScore, ...]
     examples: tuple[CaseExample, ...]
+    samples: tuple[VoxelSample, ...]
 
 
 def evaluate(built: Experiment, workdir: Path, *, checkpoints: Sequence[Path] = ()) -> None:
@@ -88,7 +94,13 @@ def evaluate(built: Experiment, workdir: Path, *, checkpoints: Sequence[Path] = 
     if not checkpoints:
         check_data(data, run, workdir)
     finish(
-        predictor, workdir, built=built, data=data, test=test, numbers=numbers_of_training(workdir)
+        predictor,
+        workdir,
+        built=built,
+        data=data,
+        test=test,
+        numbers=numbers_of_training(workdir),
+        own=not checkpoints,
     )
 
 
@@ -116,10 +128,12 @@ def finish(
     data: Data,
     test: Cohort | None,
     numbers: dict[str, float],
+    own: bool = True,
 ) -> dict[str, float]:
     """Scores all cases from their raw files and writes tables, summary and report.
 
     The cases are dealt out to the processes; the first writes all but the segmentations.
+    Probabilities of classes are calibrated on the validation cases.
 
     Args:
       trained: the network; ``built`` says how it predicts and is scored.
@@ -128,6 +142,7 @@ def finish(
       data: its scans and split.
       test: another cohort to score.
       numbers: of the training, for the summary.
+      own: whether it is the run in ``workdir``, which then keeps the temperature.
 
     Returns:
       What ``summary.json`` holds.
@@ -160,6 +175,16 @@ def finish(
         sets.append(scored)
     if not parallel.is_first():
         return summary
+    calibration: tuple[CalibratedPart, ...] = ()
+    if not built.trains_regions:
+        temperature, calibration, numbers_of_calibration = calibrate(
+            {scored.prefix: scored.samples for scored in sets},
+            region_classes(CONVENTIONS[data.cohort.label_convention]),
+        )
+        summary |= numbers_of_calibration
+        if own:
+            mirror = built.inference.window.mirror
+            write_temperature(workdir, temperature, step=predictor.steps[0], mirror=mirror)
     write_json(workdir / "summary.json", summary)
     heading = [f"# {built.config['model']['name']}\n", *(f"> {note}\n" for note in notes)]
     write_text(workdir / "summary.md", "\n".join([*heading, *text]) + "\n")
@@ -173,6 +198,7 @@ def finish(
             summary=summary,
             case_scores=[row for scored in sets for row in _case_rows(scored)],
             examples=tuple(example for scored in sets for example in scored.examples),
+            calibration=calibration,
             environment=versions(),
             notes=tuple(notes),
         ),
@@ -206,6 +232,7 @@ def _score_set(
     folder = workdir / "segmentations" / prefix
     printer = ProgressPrinter(f"scoring {prefix}", unit="cases")
     of_cases: list[Sequence[RegionScore]] = []
+    samples: list[VoxelSample] = []
     own = parallel.own_share(cases)
     for number, case in enumerate(own, start=1):
         volume = read_volume(
@@ -213,7 +240,11 @@ def _score_set(
         )
         if volume.labels is None:
             raise InputError(f"{case.case_id}: no labels to score against")
-        predicted, _ = predictor.segment(volume)
+        if predictor.experiment.trains_regions:
+            predicted, _ = predictor.segment(volume)
+        else:
+            predicted, sample = segment_and_sample(predictor, volume)
+            samples.append(sample)
         write_segmentation(folder, volume, predicted)
         of_case = score_case(
             predicted,
@@ -228,8 +259,9 @@ def _score_set(
         of_cases.append(of_case)
         printer(number, len(own))
     scores = [score for case in parallel.in_order(parallel.gather(of_cases)) for score in case]
+    of_all = tuple(parallel.in_order(parallel.gather(samples)))
     if not parallel.is_first():
-        return Scored(prefix=prefix, scores=tuple(scores), examples=())
+        return Scored(prefix=prefix, scores=tuple(scores), examples=(), samples=of_all)
     write_case_table(workdir / f"scores_{prefix}.csv", scores)
     examples = case_examples(
         cases,
@@ -241,7 +273,7 @@ def _score_set(
         viewers="viewer" if prefix == "val" else f"viewer/{prefix}",
         suffix="" if prefix == "val" else f" ({prefix})",
     )
-    return Scored(prefix=prefix, scores=tuple(scores), examples=examples)
+    return Scored(prefix=prefix, scores=tuple(scores), examples=examples, samples=of_all)
 
 
 def case_examples(

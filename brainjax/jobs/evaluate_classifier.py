@@ -21,13 +21,14 @@ from brainjax.evaluation import (
 )
 from brainjax.experiment import ClassificationExperiment
 from brainjax.files import write_json, write_text
-from brainjax.jobs.classifier import TrainedClassifier, load_classifier, write_temperature
+from brainjax.jobs.classifier import TrainedClassifier, load_classifier
 from brainjax.jobs.evaluate import numbers_of_training
 from brainjax.jobs.fit import latest_run
 from brainjax.jobs.predictor import versions
 from brainjax.jobs.saved_run import check_configuration
 from brainjax.jobs.score_slices import ScoredSlices, score_slices
 from brainjax.jobs.slices import SliceData, check_slice_data, find_slice_data
+from brainjax.jobs.temperature import write_temperature
 from brainjax.report import (
     ClassificationReport,
     EvaluatedPart,
@@ -124,7 +125,9 @@ def finish_classifier(
     if built.evaluation.calibrate:
         temperature = fit_temperature(logs["val"], data.labels[list(data.split.validation)])
     if own:
-        write_temperature(workdir, trained, temperature)
+        write_temperature(
+            workdir, temperature, step=trained.steps[0], mirror=trained.experiment.evaluation.mirror
+        )
     chosen_of = {"val": data.split.validation, "test": data.split.test}
     parts = [
         score_slices(built, data, name, chosen_of[name], log, temperature)

@@ -12,10 +12,16 @@ import numpy as np
 
 from brainjax import parallel
 from brainjax.errors import InputError
-from brainjax.inference import segmentation_path, write_segmentation
-from brainjax.jobs.predictor import load_predictor, output_convention
+from brainjax.evaluation import scale_probabilities
+from brainjax.inference import (
+    segmentation_path,
+    uncertainty_paths,
+    write_segmentation,
+    write_uncertainty,
+)
+from brainjax.jobs.predictor import Predictor, load_predictor, output_convention
 from brainjax.report import LabelOverlay, MapOverlay, write_viewer
-from brainjax.scans import CONVENTIONS, CaseFiles, find_cases_to_predict, read_volume
+from brainjax.scans import CONVENTIONS, PAINTED, CaseFiles, find_cases_to_predict, read_volume
 from brainjax.training import ProgressPrinter
 
 
@@ -28,11 +34,12 @@ def predict(
     overrides: Mapping[str, Any],
     write_probabilities: bool,
     with_viewer: bool = False,
+    with_uncertainty: bool = False,
 ) -> int:
     """Segments cases and writes one NIfTI file for each, on the scan's own grid.
 
-    With probabilities come those of each class, with a viewer ``<case>.html`` to look at the
-    case in a browser.
+    Probabilities are calibrated where the run has been evaluated; the uncertainty is that of
+    the network itself. A viewer is a page ``<case>.html`` to look at the case in a browser.
 
     A case that cannot be read is told and passed over; the others are done. Several
     processes each take some of the cases.
@@ -51,6 +58,18 @@ def predict(
                      zip(checkpoints, predictor.steps, strict=True))  # fmt: skip
     if parallel.is_first():
         print(f"{len(cases)} case{'s' * (len(cases) != 1)} with {told}", flush=True)
+        if write_probabilities:
+            known = predictor.temperature != 1
+            told = (
+                f"calibrated with the temperature {predictor.temperature:.3f}" if known else "raw"
+            )
+            print(f"probabilities: {told}", flush=True)
+        if with_uncertainty and not predictor.several:
+            print(
+                "note: one network and no mirroring: entropy only; the makers' disagreement takes "
+                "several --checkpoint or --config.inference.mirror=true",
+                flush=True,
+            )
     else:
         failures.clear()  # the first process counts those that were not found
     done = 0
@@ -62,17 +81,26 @@ def predict(
             segmentation_path(output, volume)
             if write_probabilities:
                 segmentation_path(output, volume, probabilities=True)
-            labels, probabilities = predictor.segment(
-                volume,
-                with_probabilities=write_probabilities,
-                progress=ProgressPrinter(f"  {case.case_id}", unit="patches"),
-            )
+            progress = ProgressPrinter(f"  {case.case_id}", unit="patches")
+            if with_uncertainty:
+                uncertainty_paths(output, volume)
+                labels, probabilities, uncertainty = predictor.segment_with_uncertainty(
+                    volume, progress=progress
+                )
+                write_uncertainty(output, volume, uncertainty)
+            else:
+                labels, probabilities = predictor.segment(
+                    volume, with_probabilities=write_probabilities, progress=progress
+                )
+            if write_probabilities:
+                probabilities = scale_probabilities(probabilities, predictor.temperature)
+            else:
+                probabilities = None
             path = write_segmentation(
                 output, volume, labels, output_convention=values, probabilities=probabilities
             )
             if with_viewer:
-                names = CONVENTIONS[predictor.label_convention].classes
-                overlays = prediction_overlays(labels, probabilities, names)
+                overlays = prediction_overlays(predictor, labels, probabilities)
                 write_viewer(output / f"{volume.case_id}.html", volume, overlays)
         except InputError as error:
             failures.append(error)
@@ -96,19 +124,21 @@ def predict(
 
 
 def prediction_overlays(
-    labels: np.ndarray, probabilities: np.ndarray | None, class_names: Sequence[str]
+    predictor: Predictor, labels: np.ndarray, probabilities: np.ndarray | None
 ) -> list[LabelOverlay | MapOverlay]:
-    """A prediction as a viewer shows it: the classes, and each tissue's probability if given."""
+    """A prediction as a viewer shows it: the classes, and if given the probability of each
+    tissue, or region of a network that was trained on these."""
+    classes = CONVENTIONS[predictor.label_convention].classes
     overlays: list[LabelOverlay | MapOverlay] = [
-        LabelOverlay(name="prediction", classes=labels, class_names=class_names)
+        LabelOverlay(name="prediction", classes=labels, class_names=classes)
     ]
     if probabilities is not None:
+        names = tuple(PAINTED) if predictor.experiment.trains_regions else classes[1:]
         overlays += [
             MapOverlay(
                 name=f"probability of {name}", values=probabilities[..., number], limits=(0.0, 1.0)
             )
-            for number, name in enumerate(class_names)
-            if number
+            for number, name in enumerate(names, start=1)
         ]
     return overlays
 

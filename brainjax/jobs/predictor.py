@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -23,8 +24,10 @@ from brainjax.inference import (
     WholeVolumeOptions,
     automatic_patch_batch,
     segment_volume,
+    segment_with_uncertainty,
 )
 from brainjax.jobs.fit import CHECKPOINTS
+from brainjax.jobs.temperature import read_temperature
 from brainjax.layers.manual_axes import BATCH_AXIS
 from brainjax.parallel import ParallelOptions, lift_prediction, local_mesh, place_variables
 from brainjax.scans import CONVENTIONS, Volume
@@ -47,6 +50,7 @@ class Predictor:
       steps: after how many updates each checkpoint was saved.
       training_patients: those that any of the networks was trained on.
       parallel: how ``predict`` is spread over this process's devices.
+      temperature: divides the log-probabilities; 1 before calibration.
     """
 
     experiment: Experiment
@@ -57,6 +61,7 @@ class Predictor:
     steps: tuple[int, ...]
     training_patients: frozenset[str]
     parallel: ParallelOptions
+    temperature: float
 
     def segment(self, volume: Volume, **options: Any) -> Any:
         """Classes, and probabilities if asked for: see ``inference.segment_volume``."""
@@ -70,6 +75,32 @@ class Predictor:
             regions=self.experiment.trains_regions,
             **options,
         )
+
+    def segment_with_uncertainty(self, volume: Volume, **options: Any) -> Any:
+        """Classes, probabilities, uncertainty: see ``inference.segment_with_uncertainty``.
+
+        Raises:
+          InputError: the network was trained on regions, whose probabilities overlap.
+        """
+        if self.experiment.trains_regions:
+            raise InputError(
+                "uncertainty is of classes that exclude each other; this network was trained with "
+                "objective.target=regions"
+            )
+        return segment_with_uncertainty(
+            volume,
+            self.predict,
+            self.variables,
+            window_for_devices(self.experiment.inference.window, self.parallel),
+            modalities=self.modalities,
+            postprocessing=self.experiment.inference.postprocess,
+            **options,
+        )
+
+    @property
+    def several(self) -> bool:
+        """Whether a prediction is the mean of several: of checkpoints or mirror images."""
+        return len(self.variables) > 1 or self.experiment.inference.window.mirror
 
 
 def output_convention(predictor: Predictor, volume: Volume) -> str:
@@ -123,6 +154,7 @@ class _Trained:
     label_convention: str
     step: int
     training_patients: frozenset[str]
+    temperature: float
 
 
 def task_of(path: Path) -> str:
@@ -194,6 +226,7 @@ def load_predictor(
         steps=tuple(trained.step for trained in found),
         training_patients=frozenset().union(*(trained.training_patients for trained in found)),
         parallel=options,
+        temperature=math.exp(sum(math.log(one.temperature) for one in found) / len(found)),
     )
 
 
@@ -216,6 +249,12 @@ def _read_checkpoint(path: Path, overrides: Mapping[str, Any]) -> _Trained:
         label_convention=run["label_convention"],
         step=step,
         training_patients=frozenset(run["training_patients"]),
+        temperature=read_temperature(
+            folder.parent,
+            step=step,
+            mirror=built.inference.window.mirror,
+            setting="inference.mirror",
+        ),
     )
 
 
@@ -254,6 +293,7 @@ def _read_released_weights(path: Path, config: Mapping[str, Any] | None) -> _Tra
         label_convention=convention,
         step=0,
         training_patients=frozenset(),
+        temperature=1.0,
     )
 
 

@@ -40,6 +40,7 @@ def run(
     fold: int | None = None,
     variants: Sequence[str] = (),
     with_viewer: bool = False,
+    with_uncertainty: bool = False,
 ) -> int:
     """Runs one job.
 
@@ -57,6 +58,7 @@ def run(
       fold: of a cross-validation, train this one only.
       variants: of an ablation, train these only.
       with_viewer: whether segmentations come with a page that shows them in the browser.
+      with_uncertainty: whether segmentations come with maps of uncertainty.
 
     Returns:
       The exit code: 0, or 143 when training or a search was asked to stop and has saved.
@@ -77,6 +79,11 @@ def run(
         if task_of(trained[0]) == "classification":
             if with_viewer:
                 raise InputError(f"--viewer: {trained[0]} is a classifier; it shows segmentations")
+            if with_uncertainty:
+                raise InputError(
+                    "--uncertainty is for segmentations; a classifier's probabilities say how "
+                    "sure it is"
+                )
             return classify(checkpoints=trained, inputs=inputs, output=output, overrides=overrides)
         return predict(
             checkpoints=trained,
@@ -86,6 +93,7 @@ def run(
             overrides=overrides,
             write_probabilities=write_probabilities,
             with_viewer=with_viewer,
+            with_uncertainty=with_uncertainty,
         )
     if config is None:
         raise InputError("--config is missing; for example --config=configs/cga.py")

@@ -1,5 +1,6 @@
 """One self-contained ``report.html`` at the end of a run, and its figures on their own."""
 
+from brainjax.report.calibration_section import CalibratedPart, draw_region_reliability
 from brainjax.report.classification_figures import (
     draw_class_distribution,
     draw_confusion,
@@ -52,6 +53,7 @@ from brainjax.report.viewer import LabelOverlay, MapOverlay, render_viewer, writ
 
 __all__ = [
     "REGION_CLASSES",
+    "CalibratedPart",
     "CaseExample",
     "ClassificationReport",
     "EvaluatedPart",
@@ -70,6 +72,7 @@ __all__ = [
     "draw_curves",
     "draw_differences",
     "draw_precision_recall",
+    "draw_region_reliability",
     "draw_reliability",
     "draw_robustness",
     "draw_roc",

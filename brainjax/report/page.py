@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from brainjax.files import write_text
+from brainjax.report.calibration_section import CalibratedPart, calibration_html
 from brainjax.report.examples import (
     PREDICTION_COLOUR,
     REFERENCE_COLOUR,
@@ -48,6 +49,7 @@ class RunReport:
       summary: flat names such as ``val/dice/WT`` to numbers, as in ``summary.json``.
       case_scores: one row per case: ``case_id``, ``WT_dice`` and so on.
       examples: cases to show in pictures.
+      calibration: of the probabilities of each set of cases.
       environment: versions and the machine.
       notes: remarks for the reader.
       sections: heading to HTML of further sections, which stand before the others.
@@ -60,6 +62,7 @@ class RunReport:
     summary: Mapping[str, float] = dataclasses.field(default_factory=dict)
     case_scores: Sequence[Mapping[str, Any]] = ()
     examples: tuple[CaseExample, ...] = ()
+    calibration: tuple[CalibratedPart, ...] = ()
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     sections: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -78,6 +81,7 @@ def render_report(run: RunReport) -> str:
         "Curves": _curves(run.history),
         "Cases": _cases(run.case_scores),
         "Examples": _examples(run.examples),
+        "Calibration": calibration_html(run.calibration),
         "Run": run_html(run.command, run.environment, run.config),
     }
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in run.notes)

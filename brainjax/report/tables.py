@@ -17,6 +17,8 @@ METRIC_NAMES = {
     "specificity": "Specificity",
     "lesion_dice": "Lesion-wise Dice",
     "lesion_hd95_mm": "Lesion-wise HD95 (mm)",
+    "ece": "Calibration error (ECE)",
+    "ece_uncalibrated": "ECE before temperature scaling",
     "missed": "Cases missed",
     "false_positive": "Cases with a false positive",
     "both_empty": "Cases empty in both",

@@ -13,6 +13,7 @@ from brainjax.scans.figshare_mat import write_mat_slice
 from brainjax.scans.image_file import read_image_file, write_image_file
 from brainjax.scans.labels import (
     CONVENTIONS,
+    PAINTED,
     REGIONS,
     TISSUES,
     LabelConvention,
@@ -43,6 +44,7 @@ __all__ = [
     "CONVENTIONS",
     "MODALITIES",
     "NORMALISED",
+    "PAINTED",
     "PHANTOM_LAYOUTS",
     "REGIONS",
     "SOURCES",

@@ -14,8 +14,8 @@ import numpy as np
 
 from brainjax.errors import InputError
 
-GHOSTS = 4
-"""Ghosts across the field of view: every fourth line of k-space is acquired displaced."""
+GHOSTS = 2
+"""Copies across the field of view: every second line of k-space is acquired in motion."""
 
 BIAS_ORDER = 3
 """Degree of the polynomial of a bias field."""
@@ -65,7 +65,7 @@ def add_rician_noise(image: np.ndarray, strength: float, rng: np.random.Generato
 
 
 def add_ghosts(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Ghosts of periodic motion along one axis: every fourth line of k-space is weakened.
+    """Ghosts of periodic motion along one axis: every second line of k-space is weakened.
 
     The line at the centre stays, so that the mean brightness does. All channels have their
     ghosts along the same axis.
@@ -92,7 +92,7 @@ def add_bias_field(image: np.ndarray, strength: float, rng: np.random.Generator)
     """Multiplies by a smooth field between exp(-strength) and exp(strength).
 
     The field's logarithm is a polynomial of degree 3 with random coefficients whose largest
-    absolute value over the image is ``strength``; all channels have the same.
+    absolute value where the image is not 0 is ``strength``; all channels have the same.
     """
     if strength == 0:
         return image.astype(np.float32)
@@ -110,7 +110,10 @@ def add_bias_field(image: np.ndarray, strength: float, rng: np.random.Generator)
             for axis, power in zip(axes, powers, strict=True):
                 term = term * axis**power
             exponent += term
-    exponent *= np.float32(strength / max(float(np.abs(exponent).max()), 1e-12))
+    signal = np.abs(exponent[image.any(axis=-1)])
+    largest = float(signal.max()) if signal.size else 0.0
+    exponent *= np.float32(strength / max(largest, 1e-12))
+    np.clip(exponent, -strength, strength, out=exponent)
     return (image * np.exp(exponent)[..., None]).astype(np.float32)
 
 
