@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from brainjax.experiment import Experiment
 from brainjax.files import read_json, write_json, write_text
 from brainjax.inference import write_segmentation
 from brainjax.jobs.calibrate import calibrate, segment_and_sample
+from brainjax.jobs.case_examples import case_examples
 from brainjax.jobs.fit import CHECKPOINTS
 from brainjax.jobs.predictor import Predictor, load_predictor, versions
 from brainjax.jobs.prepare import Data, find_data
@@ -33,21 +34,15 @@ from brainjax.jobs.temperature import write_temperature
 from brainjax.report import (
     CalibratedPart,
     CaseExample,
-    LabelOverlay,
     RunReport,
-    select_examples,
     write_report,
-    write_viewer,
 )
-from brainjax.report.examples import score_text
 from brainjax.scans import (
     CONVENTIONS,
     CaseFiles,
     Cohort,
     LabelConvention,
-    Volume,
     find_cohort,
-    read_image,
     read_volume,
 )
 from brainjax.training import Checkpoints, ProgressPrinter, read_history
@@ -274,92 +269,6 @@ def _score_set(
         suffix="" if prefix == "val" else f" ({prefix})",
     )
     return Scored(prefix=prefix, scores=tuple(scores), examples=examples, samples=of_all)
-
-
-def case_examples(
-    cases: Sequence[CaseFiles],
-    scores: Sequence[RegionScore],
-    segmentations: Mapping[str, Path],
-    *,
-    modalities: Sequence[str],
-    label_convention: str,
-    workdir: Path,
-    viewers: str,
-    suffix: str = "",
-) -> tuple[CaseExample, ...]:
-    """The best, the median and the worst of some cases, each with a viewer written.
-
-    Args:
-      cases: raw files.
-      scores: of these cases.
-      segmentations: case to the file that was written.
-      modalities: order of the channels.
-      label_convention: of the scans and the segmentations.
-      workdir: folder of the report that will show them.
-      viewers: folder of the viewers, from there.
-      suffix: stands after best, median and worst.
-    """
-    mean_dice = {
-        case.case_id: float(np.mean([s.dice for s in scores if s.case_id == case.case_id]))
-        for case in cases
-    }
-    chosen = select_examples(list(mean_dice), list(mean_dice.values()))
-    files = {case.case_id: case for case in cases}
-    shown = {
-        case_id: _example(
-            read_volume(files[case_id], modalities=modalities, label_convention=label_convention),
-            segmentations[case_id],
-            CONVENTIONS[label_convention],
-            {s.region: s.dice for s in scores if s.case_id == case_id},
-            workdir,
-            viewers,
-        )
-        for case_id in dict.fromkeys(chosen.values())
-    }
-    return tuple(
-        dataclasses.replace(shown[case_id], rank=f"{rank}{suffix}")
-        for rank, case_id in chosen.items()
-    )
-
-
-def _example(
-    volume: Volume,
-    segmentation: Path,
-    labels_of: LabelConvention,
-    dice: dict[str, float],
-    workdir: Path,
-    viewers: str,
-) -> CaseExample:
-    """A case for the report, with its viewer written."""
-    written, _ = read_image(segmentation)
-    predicted = labels_of.to_classes(written)
-    overlays = [LabelOverlay(name="prediction", classes=predicted, class_names=labels_of.classes)]
-    if volume.labels is not None:
-        overlays.append(
-            LabelOverlay(
-                name="reference",
-                classes=volume.labels,
-                class_names=labels_of.classes,
-                outlined=True,
-            )
-        )
-    viewer = write_viewer(
-        workdir / viewers / f"{volume.case_id}.html",
-        volume,
-        overlays,
-        note="Dice " + ", ".join(f"{name} {score_text(value)}" for name, value in dice.items()),
-    )
-    return CaseExample(
-        case_id=volume.case_id,
-        rank="",
-        image=volume.image,
-        modalities=volume.modalities,
-        reference=volume.labels,
-        predicted=predicted,
-        spacing_mm=volume.spacing_mm,
-        scores={f"dice/{name}": value for name, value in dice.items()},
-        viewer=viewer.relative_to(workdir).as_posix(),
-    )
 
 
 def _case_rows(scored: Scored) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from brainjax.evaluation import (
     write_case_table,
 )
 from brainjax.files import atomic_path, read_json, write_json, write_text
-from brainjax.jobs.evaluate import case_examples
+from brainjax.jobs.case_examples import case_examples
 from brainjax.jobs.predictor import versions
 from brainjax.jobs.prepare import Data
 from brainjax.report import RunReport, folds_html, write_report
