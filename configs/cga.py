@@ -25,9 +25,7 @@ def get_config(variant="demo"):
         root="",  # a folder of scans; empty in the demo makes phantoms
         records="",  # where prepared records go; empty is WORKDIR/records
         prepare_workers=1, prepare_beam="",  # processes, or a Beam runner's options
-        label_convention="auto",
-        modalities=("flair", "t1ce", "t1", "t2"),
-        needs_root=not demo,
+        label_convention="auto", modalities=("flair", "t1ce", "t1", "t2"), needs_root=not demo,
     )  # fmt: skip
     config.phantom = dict(cases=30, shape=(64, 64, 64), seed=0)
     config.split = dict(folds=5, fold=0, seed=0)
@@ -37,10 +35,8 @@ def get_config(variant="demo"):
         accumulate=1,  # micro-batches that a batch goes through the network in: less memory
         foreground_fraction=0.5 if demo else 0.0,  # the paper crops uniformly
         pad_multiple=8 if released else 1,
-        workers=0,
-        threads=4,
-        prefetch_batches=4,
-    )
+        workers=0, threads=4, prefetch_batches=4,
+    )  # fmt: skip
     config.parallel = dict(lift="jit", space=1, shard_parameters=False)
     config.augment = dict(
         flip_probability=0.5, intensity_scale=(0.9, 1.1), intensity_shift=(-0.1, 0.1),
@@ -73,21 +69,18 @@ def get_config(variant="demo"):
         algorithm="amsgrad" if released else "adam",
         learning_rate=3e-3 if demo else 1e-3,
         schedule="constant" if variant == "paper" else "polynomial",
-        power=0.9,
-        warmup_steps=0,
-        l2=1e-5,
+        power=0.9, warmup_steps=0, l2=1e-5,
         clip_norm=12.0 if demo else 0.0,
         average_decay=0.99 if demo else 0.0,
-    )
+    )  # fmt: skip
     config.loop = dict(
         steps=200 if demo else 0,
         epochs=0 if demo else (550 if released else 500),
         log_every_steps=20,
         validate_every_steps=100 if demo else 1000,
         save_every_steps=50 if demo else 200,
-        patience=0,
-        nonfinite_limit=10,
-    )
+        patience=0, nonfinite_limit=10,
+    )  # fmt: skip
     config.inference = dict(
         mode="sliding_window" if demo else "whole_volume",
         patch_shape=(),  # of the sliding window; empty: that of training
