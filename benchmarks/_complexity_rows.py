@@ -13,7 +13,20 @@ import jax
 import jax.numpy as jnp
 
 from brainjax.layers import ContextPrior, SelfAttention, SupervisedAttention
-from brainjax.models import CNN, VGG, CGAUNet, DenseNet, ResNet, UNet
+from brainjax.models import (
+    CNN,
+    VGG,
+    AttentionUNet,
+    CGAUNet,
+    DenseNet,
+    KiUNet3D,
+    PlainConvUNet,
+    ResidualEncoderUNet,
+    ResNet,
+    UNet,
+    UNet3D,
+    VNet,
+)
 
 WIDTHS = {8: 128, 4: 64, 2: 32}  # of the U-Net's features, by how much smaller they are
 
@@ -96,6 +109,7 @@ def cases() -> list[Case]:
         ),
         Case(name="unet", module=UNet(variant="released"), shapes=volume),
         Case(name="cga_unet_paper_table1", module=CGAUNet(variant="paper"), shapes=volume),
+        *_comparators(volume),
     ]
     printed = {18: 1.8e9, 34: 3.6e9, 50: 3.8e9, 101: 7.6e9, 152: 11.3e9}
     for depth, macs in printed.items():
@@ -129,6 +143,40 @@ def cases() -> list[Case]:
         ),
     ]
     return rows
+
+
+def _comparators(volume: tuple[tuple[int, ...], ...]) -> list[Case]:
+    """The networks that papers compare with the CGA U-Net, as published, for four classes.
+
+    The 3D U-Net's printed number is of three channels and labels and without batch norm's;
+    nnU-Net's two are as the CGA paper's literature cites them, of logits at full resolution.
+    The papers of the others print none for such an input.
+    """
+    networks: dict[str, tuple[nn.Module, dict[str, float]]] = {
+        "unet3d": (UNet3D(), {"published_parameters": 19_069_955}),
+        "vnet": (VNet(), {}),
+        "attention_unet": (AttentionUNet(), {}),
+        "kiunet3d": (KiUNet3D(), {}),
+        "nnunet_3d_fullres": (
+            PlainConvUNet(),
+            {"published_parameters": 31.2e6, "published_macs": 475.7e9},
+        ),
+        "resenc_unet": (ResidualEncoderUNet(), {}),
+    }
+    return [
+        Case(name=name, module=module, shapes=volume, counted=_logits_of(module), **published)
+        for name, (module, published) in networks.items()
+    ]
+
+
+def _logits_of(module: nn.Module) -> Callable[..., Any]:
+    """The network without coarser heads, as it predicts."""
+
+    def logits(*inputs: Any) -> Any:
+        output: Any = module.apply(*inputs)
+        return output.logits
+
+    return logits
 
 
 def _from_config(name: str, *, num_classes: int) -> list[Case]:

@@ -54,6 +54,10 @@ weights, printed 0.492 M), for all three modules; at rates 4 and 2 they agree as
 The paper does not give the supervised attention's structure at rates 4 and 2; these are
 chosen to come near its costs.
 
+Printed for the comparators: the 3D U-Net's parameters, of three channels and three labels and
+without batch norm's, and nnU-Net's as cited beside the CGA U-Net. KiU-Net 3D is the authors'
+network of width 1, of which most is work on a grid eight times as fine as the image.
+
 The supervised attention's and the CGA U-Net's MACs are counted as the paper does, up to
 the attention map. Averaging the prototypes and writing them back adds{extra}."""
 PROCESS = """\

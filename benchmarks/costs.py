@@ -45,7 +45,8 @@ from brainjax.jobs.fit import Training, fit, training_step
 from brainjax.layers.cpu_convolution import SWITCH
 
 NAMES = (
-    "cga", "cga:paper", "cga:released", "figshare_cnn", "figshare_vgg16", "kaggle4_baseline",
+    "cga", "cga:paper", "cga:released", "comparators:attention_unet", "comparators:kiunet3d",
+    "comparators:nnunet", "figshare_cnn", "figshare_vgg16", "kaggle4_baseline",
     "kaggle4_best", "kaggle4_densenet121", "kaggle4_improved", "kaggle4_improved:ablation",
     "kaggle4_resnet50", "kaggle4_vgg16:model1", "kaggle4_vgg16:model2",
     "kaggle4_vgg16:model2_texture", "mgmt_resnet18",

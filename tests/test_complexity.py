@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -280,6 +281,67 @@ def test_cga_unet() -> None:
     assert row.macs_whole - row.macs == 2 * 16**3 * 4 * 128  # averaging and writing back
     assert row.macs == pytest.approx(row.published_macs, rel=0.003)
     assert counted("unet").parameters == 4_768_616 - 10_404
+
+
+def by_hand(levels: list[tuple[int, int]]) -> float:
+    """GMACs of ``(multiplications for a voxel of a grid, times the grid is halved)``."""
+    return sum(work * (128 // 2**halvings) ** 3 for work, halvings in levels) / 1e9
+
+
+def unet_levels(widths: tuple[int, ...], first: int) -> list[tuple[int, int]]:
+    """Two 3x3x3 convolutions a level down and up, 2x2x2 transposed ones between, and a head."""
+    down = [(27 * (a * b + b * b), i) for i, (a, b) in enumerate(zip((first, *widths), widths))]  # noqa: B905
+    up = [
+        (below * width + 27 * (2 * width * width + width * width), i)
+        for i, (width, below) in enumerate(itertools.pairwise(widths))
+    ]
+    return [*down, *up, (widths[0] * 4, 0)]
+
+
+COMPARATORS = {  # parameters, and MACs at 4x128^3
+    "unet3d": (
+        19_075_556,
+        by_hand(
+            [
+                *((27 * (a * w + w * 2 * w), i) for i, (a, w) in enumerate(
+                    ((4, 32), (64, 64), (128, 128), (256, 256)))),
+                *((4 * w * 4 * w + 27 * (6 * w * 2 * w + 4 * w * w), i) for i, w in enumerate(
+                    (32, 64, 128))),
+                (64 * 4, 0),
+            ]
+        ),
+    ),
+    "vnet": (
+        61_996_700,
+        by_hand(
+            [
+                (125 * 4 * 16, 0),
+                *((8 * w // 2 * w + 125 * n * w * w, i) for i, (w, n) in enumerate(
+                    ((32, 1), (64, 2), (128, 3), (256, 3)), 1)),
+                *((b * w // 2 + 125 * n * w * w, i) for i, (b, w, n) in enumerate(
+                    ((64, 32, 1), (128, 64, 1), (256, 128, 2), (256, 256, 3)))),
+                (125 * 32 * 4 + 16, 0),
+            ]
+        ),
+    ),
+    "attention_unet": (6_215_447, 149.094),
+    "kiunet3d": (2_794, 413.281),
+    "nnunet_3d_fullres": (31_199_796, by_hand(unet_levels((32, 64, 128, 256, 320, 320), 4))),
+    "resenc_unet": (102_353_972, 722.973),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPARATORS)
+def test_comparators(name) -> None:
+    parameters, gmacs = COMPARATORS[name]
+    case = CASES[name]
+    assert count_parameters(case.variables["params"]) == parameters
+    macs = count_macs(case.counted, case.variables, *case.inputs)
+    assert macs / 1e9 == pytest.approx(gmacs, rel=1e-5)
+    if case.published_parameters is not None:
+        assert parameters == pytest.approx(case.published_parameters, rel=4e-4)
+    if case.published_macs is not None:
+        assert macs == pytest.approx(case.published_macs, rel=0.016)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,78 @@ def test_every_configuration_builds(variant: str) -> None:
     assert parameters == {"demo": 1_201_800, "paper": 5_327_720, "released": 4_768_616}[variant]
 
 
+COMPARATORS = {  # parameters: narrow, and published
+    "unet3d": (299_232, 19_075_556),
+    "vnet": (3_880_508, 61_996_700),
+    "attention_unet": (1_556_343, 6_215_447),
+    "kiunet3d": (9_780, 2_794),
+    "nnunet": (352_036, 31_199_796),
+    "resenc_unet": (1_622_388, 102_353_972),
+}
+
+
+def comparator(variant: str):
+    return runpy.run_path(str(CONFIGS / "comparators.py"))["get_config"](variant)
+
+
+@pytest.mark.parametrize("name", COMPARATORS)
+def test_every_comparator_builds_narrow_and_as_published(name: str) -> None:
+    for variant, expected in zip((name, f"{name}_full"), COMPARATORS[name], strict=True):
+        built = experiment.build(comparator(variant))
+        assert built.data.needs_root == (variant != name)
+        state = built.abstract_state(built.make_model(num_classes=4))
+        assert sum(leaf.size for leaf in _leaves(state.params)) == expected
+    assert experiment.build(json.loads(json.dumps(built.config))) == built
+
+
+def test_an_unknown_comparator_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"comparators.py:unet does not exist; use :unet3d, :vnet"):
+        comparator("unet")
+
+
+@pytest.mark.parametrize(
+    ("mode", "key", "value", "step"),
+    [
+        ("sliding_window", "patch_shape", (48, 48, 44), 8),
+        ("whole_volume", "multiple", 4, 8),
+    ],
+)
+def test_a_window_that_the_network_cannot_halve_is_refused_before_training(
+    mode: str, key: str, value, step: int
+) -> None:
+    plain = comparator("nnunet").to_dict()
+    plain["inference"] |= {"mode": mode, key: value}
+    with pytest.raises(InputError, match=f"inference.{key} .* does not divide by {step}"):
+        experiment.build(plain)
+
+
+@pytest.mark.parametrize("name", ["cga", "nnunet"])
+def test_region_wise_training_has_three_outputs_and_classes_for_the_attention(name: str) -> None:
+    plain = (config() if name == "cga" else comparator(name)).to_dict()
+    plain["objective"]["target"] = "regions"
+    built = experiment.build(plain)
+    assert built.trains_regions
+    assert built.make_objective(1).regions == ((1, 2, 3), (1, 3), (3,))
+    params = built.abstract_state(built.make_model(num_classes=4)).params
+    assert params["head"]["bias"].shape == (3,)
+    if name == "cga":
+        assert params["attention"]["conv3"]["bias"].shape == (4,)
+    with pytest.raises(InputError, match="these have 5 classes: use target='classes'"):
+        built.make_model(num_classes=5)
+    plain["objective"]["target"] = "labels"
+    with pytest.raises(InputError, match=r"objective\.target 'labels': expected one of"):
+        experiment.build(plain)
+
+
+def test_a_run_from_before_regions_and_deep_supervision_still_builds() -> None:
+    plain = config().to_dict()
+    del plain["objective"]["target"], plain["model"]["norm"], plain["model"]["deep_supervision"]
+    saved = experiment.complete_saved(plain)
+    assert experiment.build(saved) == experiment.build(config())
+    classifier = classifier_config("kaggle4_baseline").to_dict()
+    assert experiment.complete_saved(classifier) == classifier
+
+
 CLASSIFIERS = {
     "mgmt_resnet18": (2, 11_177_538),  # ResNet-18 without ImageNet's 1000 classes
     "figshare_cnn": (3, 33_314_819),
@@ -62,7 +134,9 @@ def test_every_classifier_builds(name: str) -> None:
 
 
 def test_every_configuration_file_is_covered() -> None:
-    covered = {name.partition(":")[0] for name in CLASSIFIERS} | {"cga", "kaggle4_best"}
+    covered = {name.partition(":")[0] for name in CLASSIFIERS} | {
+        "cga", "comparators", "kaggle4_best",
+    }  # fmt: skip
     assert covered == {path.stem for path in CONFIGS.glob("[!_]*.py")}
 
 

@@ -6,17 +6,20 @@ that of the block of fine ones that it stands for.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from brainjax.layers.window import depth_to_space
+
 
 def max_pool_by_2(x: jax.Array) -> jax.Array:
     """The largest of each block of two voxels an axis, [B, *spatial, C] to half the size.
 
-    Equal maxima share the gradient.
+    The gradient goes to the first of equal values, as PyTorch's does.
 
     Raises:
       ValueError: an axis is odd.
@@ -24,8 +27,7 @@ def max_pool_by_2(x: jax.Array) -> jax.Array:
     >>> max_pool_by_2(jnp.arange(4.0).reshape(1, 2, 2, 1)).tolist()
     [[[[3.0]]]]
     """
-    blocks, within = _blocks(x, 2)
-    return jnp.max(blocks, axis=within)
+    return _max_pool(x)
 
 
 def average_pool_by_2(x: jax.Array) -> jax.Array:
@@ -106,3 +108,38 @@ def _blocks(x: jax.Array, factor: int) -> tuple[jax.Array, Sequence[int]]:
     split = [part for size in spatial for part in (size // factor, factor)]
     blocks = jnp.reshape(x, (x.shape[0], *split, x.shape[-1]))
     return blocks, range(2, 1 + len(split), 2)
+
+
+@jax.custom_vjp
+def _max_pool(x: jax.Array) -> jax.Array:
+    return _max_and_place(x)[0]
+
+
+def _max_and_place(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The maxima, and which of its block's voxels each was.
+
+    XLA's own gradient of a maximum compares the input with it once more. Fused code may
+    have rounded the two differently; then it finds none, and divides by zero.
+    """
+    blocks, within = _blocks(x, 2)
+    taps = []
+    for offsets in itertools.product((0, 1), repeat=len(within)):
+        index: list[slice | int] = [slice(None)] * blocks.ndim
+        for axis, offset in zip(within, offsets, strict=True):
+            index[axis] = offset
+        taps.append(blocks[tuple(index)])
+    best, place = taps[0], jnp.zeros(taps[0].shape, jnp.int8)
+    for number, value in enumerate(taps[1:], start=1):
+        better = (value > best) | jnp.isnan(value)
+        best = jnp.where(better, value, best)
+        place = jnp.where(better, jnp.int8(number), place)
+    return best, place
+
+
+def _max_pool_backward(place: jax.Array, g: jax.Array) -> tuple[jax.Array]:
+    rank = g.ndim - 2
+    parts = [jnp.where(place == number, g, 0) for number in range(2**rank)]
+    return (depth_to_space(jnp.concatenate(parts, axis=-1), (2,) * rank),)
+
+
+_max_pool.defvjp(_max_and_place, _max_pool_backward)

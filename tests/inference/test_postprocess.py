@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from brainjax.errors import InputError
 from brainjax.inference.postprocess import (
@@ -14,6 +17,7 @@ from brainjax.inference.postprocess import (
     relabel_small_enhancing,
     remove_small_components,
 )
+from brainjax.scans.labels import painted_regions
 
 
 def volume_with(*voxels, shape=(6, 6, 6)):
@@ -95,3 +99,19 @@ def test_enhancing_is_counted_after_components_are_removed():
 def test_negative_thresholds_are_refused(name):
     with pytest.raises(InputError, match=name):
         PostprocessOptions(**{name: -1})
+
+
+@given(hnp.arrays(np.uint8, (3, 2, 4), elements=st.integers(0, 3)), st.floats(0.51, 1.0))
+def test_labels_to_regions_to_labels(labels, sure):
+    masks = [np.isin(labels, classes) for classes, _ in painted_regions()]
+    inside = np.where(np.stack(masks, axis=-1), sure, 1 - sure)
+    outside = 1 - inside.max(axis=-1, keepdims=True)
+    probabilities = np.concatenate([outside, inside], axis=-1)
+    np.testing.assert_array_equal(labels_from_probabilities(probabilities, regions=True), labels)
+
+
+def test_regions_are_painted_over_one_another_whether_or_not_they_lie_in_one_another():
+    inside = np.array([[0.5, 0.5, 0.5], [0.6, 0.4, 0.4], [0.4, 0.6, 0.4], [0.1, 0.1, 0.9]])
+    probabilities = np.concatenate([1 - inside.max(axis=1, keepdims=True), inside], axis=1)
+    labels = labels_from_probabilities(probabilities, regions=True)
+    assert labels.tolist() == [0, 2, 1, 3]  # above one half; oedema; core alone; enhancing alone

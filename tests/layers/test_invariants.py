@@ -22,6 +22,10 @@ def small(rank, channels=16):
     return (4, *(2, 1, 3)[:rank], channels)
 
 
+def half(rank, channels=8):
+    return (4, *(8, 4, 12)[:rank], channels)
+
+
 def pool(features, mask):
     return layers.masked_average_pool(features, jax.nn.softmax(mask.astype(jnp.float32)))
 
@@ -33,6 +37,11 @@ def distance(form):
 # Name: (function or module, shapes of its inputs by rank, keyword arguments).
 LAYERS = {
     "group_norm": (layers.GroupNorm(8, relu=True), lambda r: [small(r)], {}),
+    "instance_norm": (
+        layers.InstanceNorm(relu=True, negative_slope=0.01), lambda r: [small(r)], {},
+    ),
+    "conv_block": (layers.ConvBlock(8, activation="prelu"), lambda r: [small(r)], {}),
+    "attention_gate": (layers.AttentionGate(), lambda r: [image(r), half(r)], {}),
     "batch_norm": (layers.BatchNorm(relu=True), lambda r: [small(r)], {"train": False}),
     "pool": (pool, lambda r: [small(r), small(r, 3)], {}),
     "update": (layers.intra_class_update, lambda r: [(4, 3, 8), small(r, 3)], {}),
@@ -42,7 +51,7 @@ LAYERS = {
     "self_attention": (layers.SelfAttention(), lambda r: [small(r)], {}),
     "context_prior": (layers.ContextPrior(), lambda r: [small(r)], {}),
     "residual": (layers.ResidualBlock(), lambda r: [small(r)], {}),
-}
+}  # fmt: skip
 
 
 def leaves(tree):

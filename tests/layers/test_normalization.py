@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from brainjax.layers import BatchNorm, GroupNorm
+from brainjax.layers import BatchNorm, ConvBlock, GroupNorm, InstanceNorm
 from brainjax.layers.normalization import channel_moments
 
 
@@ -95,3 +95,27 @@ def test_statistics_of_bfloat16_input_are_float32(rng):
 def test_groups_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="8 groups do not divide 12 channels"):
         GroupNorm(8).init(jax.random.key(0), jnp.zeros((1, 4, 4, 12)))
+
+
+def test_instance_norm_is_group_norm_of_single_channels(rng):
+    x = jnp.array(3 * rng.normal(size=(2, 3, 4, 5, 6)) + 2, jnp.float32)
+    scale, bias = jnp.array(rng.normal(size=(2, 6)), jnp.float32)
+    variables = {"params": {"scale": scale, "bias": bias}}
+    expected = GroupNorm(6).apply(variables, x)
+    np.testing.assert_allclose(InstanceNorm().apply(variables, x), expected, atol=1e-6)
+    leaky = InstanceNorm(relu=True, negative_slope=0.01).apply(variables, x)
+    np.testing.assert_allclose(leaky, np.where(expected > 0, expected, 0.01 * expected), atol=1e-6)
+    assert (np.asarray(expected) < 0).any()
+
+
+def test_prelu_s_slope_is_learned_for_each_channel():
+    block = ConvBlock(2, 1, norm="none", activation="prelu")
+    x = jnp.array([[[[-1.0], [2.0]]]])
+    params = {
+        "conv": {"kernel": jnp.ones((1, 1, 1, 2)), "bias": jnp.zeros(2)},
+        "prelu": {"slope": jnp.array([0.5, 0.0])},
+    }
+    y = block.apply({"params": params}, x)
+    np.testing.assert_array_equal(y[0, 0], [[-0.5, 0.0], [2.0, 2.0]])
+    with pytest.raises(ValueError, match=r"activation is 'relu', .* not 'swish'"):
+        ConvBlock(2, activation="swish").init(jax.random.key(0), x)

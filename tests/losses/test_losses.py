@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import jax
@@ -13,7 +14,9 @@ import pytest
 from brainjax.losses import (
     Objective,
     attention_loss,
+    deep_supervision_weights,
     inter_class_loss,
+    region_dice_loss,
     sample_labels_down,
     soft_dice_loss,
 )
@@ -199,3 +202,58 @@ def test_cross_entropy_penalises_false_voxels_of_an_absent_class() -> None:
     total, parts = Objective(cross_entropy_weight=0.5)(output, labels, 0)
     np.testing.assert_allclose(parts["cross_entropy_loss"], np.log(4), rtol=1e-6)
     np.testing.assert_allclose(total, plain + 0.5 * np.log(4), rtol=1e-6)
+
+
+def test_coarser_heads_count_half_each_and_the_coarsest_nothing():
+    # Uniform logits but at the middle head: it is sure of class 1, which is right in one of
+    # its two voxels (labels 1 and 2 at even places). Cross-entropy there: (0 + 100) / 2.
+    labels = jnp.array([[1, 0, 2, 0]], jnp.uint8)
+    middle = jnp.array([[[0.0, 100.0, 0.0, 0.0]] * 2])
+    supervised = SegmentationOutput(
+        logits=jnp.zeros((1, 4, 4)),
+        coarse_logits=(middle, jnp.full((1, 1, 4), 7.0)),
+    )
+    total, parts = Objective(cross_entropy_weight=1.0)(supervised, labels, 0)
+    # Finest: p = 1/4 of 4 voxels, one voxel each of classes 1 and 2, none of class 3.
+    finest = 2 * (1 - 2 * 0.25 / (1 + 1)) + 1
+    coarser = (1 - 2 * 1 / (2 + 1)) + 1 + 1
+    expected = 2 / 3 * (finest + math.log(4)) + 1 / 3 * (coarser + 50)
+    assert float(total) == pytest.approx(expected, rel=1e-4)
+    assert float(parts["dice_loss"]) == pytest.approx(finest, rel=1e-4)
+    assert float(parts["cross_entropy_loss"]) == pytest.approx(math.log(4), rel=1e-5)
+
+
+@pytest.mark.parametrize("heads", range(1, 7))
+def test_weights_of_heads_sum_to_one(heads):
+    weights = deep_supervision_weights(heads)
+    assert sum(weights) == pytest.approx(1.0)
+    assert len(weights) == heads
+    for one, next_one in itertools.pairwise(weights[: max(1, heads - 1)]):
+        assert next_one == one / 2
+
+
+REGIONS = ((1, 2, 3), (1, 3), (3,))
+
+
+def test_regions_by_hand():
+    # Two voxels, oedema and enhancing. WT is in both; TC and ET in the second.
+    labels = jnp.array([[2, 3]], jnp.uint8)
+    logits = jnp.array([[[0.0, 0.0, -100.0], [0.0, 100.0, 100.0]]])
+    total, parts = Objective(cross_entropy_weight=2.0, regions=REGIONS)(
+        SegmentationOutput(logits=logits), labels, 0
+    )
+    whole = 1 - 2 * 1.0 / (1 + 2)  # p = 1/2 twice
+    core = 1 - 2 * 1.0 / (1.5 + 1)
+    assert float(parts["dice_loss"]) == pytest.approx(whole + core, abs=1e-4)
+    entropy = 3 * math.log(2) / 6  # three undecided of six
+    assert float(parts["cross_entropy_loss"]) == pytest.approx(entropy, rel=1e-5)
+    assert float(total) == pytest.approx(whole + core + 2 * entropy, abs=1e-4)
+
+
+def test_region_dice_of_one_class_each_is_the_dice_of_classes(rng):
+    labels = jnp.array(rng.integers(0, 4, size=(2, 3, 3, 3)))
+    logits = jnp.array(rng.normal(size=(2, 3, 3, 3, 3)), jnp.float32)
+    ours = region_dice_loss(logits, labels, ((1,), (2,), (3,)), over="example")
+    padded = jnp.concatenate([jnp.zeros_like(logits[..., :1]), jax.nn.sigmoid(logits)], axis=-1)
+    theirs = soft_dice_loss(padded, labels, over="example")
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-5)
