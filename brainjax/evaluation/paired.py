@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import wilcoxon
+from scipy.stats import PermutationMethod, wilcoxon
 
 from brainjax.errors import InputError
 from brainjax.evaluation.bootstrap import CELLS_AT_ONCE, draw_patients
@@ -128,9 +128,12 @@ def signed_rank_p_value(differences: Sequence[float] | np.ndarray) -> float:
     values = values[values != 0]
     if not len(values):
         return 1.0
-    sizes = np.abs(values)
-    exact = len(values) <= 50 and len(np.unique(sizes)) == len(sizes)
-    method = "exact" if exact else "asymptotic"
+    tied = len(np.unique(np.abs(values))) < len(values)
+    method: str | PermutationMethod = "asymptotic"
+    if tied and len(values) <= 13:
+        method = PermutationMethod(n_resamples=2 ** len(values))  # every choice of signs
+    elif not tied and len(values) <= 50:
+        method = "exact"
     return float(wilcoxon(values, method=method, correction=False).pvalue)
 
 

@@ -32,12 +32,15 @@ TINY: dict[str, Any] = {
 
 
 def run_job(
-    mode: str, workdir: Path, changes: dict[str, Any] | None = None, *, variant: str = "demo",
-    **options: Any,
+    mode: str, workdir: Path, changes: dict[str, Any] | None = None, *,
+    rows: tuple[str, ...] = (), **options: Any,
 ) -> int:  # fmt: skip
-    """What the command line does once its words are read."""
-    config = runpy.run_path(str(ROOT / "configs" / "cga.py"))["get_config"](variant)
+    """What the command line does once its words are read; ``rows`` of the ablation, if any."""
+    get_config = runpy.run_path(str(ROOT / "configs" / "cga.py"))["get_config"]
+    config = get_config("ablation" if rows else "demo")
     config.update_from_flattened_dict(TINY | (changes or {}))
+    if rows:
+        config.variants = tuple(one for one in config.variants if one[0] in rows)
     words = {"overrides": {}, "inputs": (), "output": None, "checkpoints": (),
              "write_probabilities": False, **options}  # fmt: skip
     return jobs.run(mode, config=config, workdir=workdir, **words)
@@ -46,7 +49,7 @@ def run_job(
 class MadeUpTraining:
     """Stands in for ``train``: leaves what a run leaves, and counts the runs.
 
-    A variant with ``model.intra`` finds one voxel more of each region than others.
+    A variant with ``model.intra`` misses one voxel of each case, any other two.
     """
 
     def __init__(self, code: int = 0) -> None:

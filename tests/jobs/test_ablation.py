@@ -12,27 +12,30 @@ from brainjax.errors import InputError
 from brainjax.evaluation import read_case_table
 from brainjax.files import read_json
 from brainjax.jobs import crossvalidate as job
+from brainjax.jobs import pool_folds
 from brainjax.scans import write_phantom_cohort
 from tests.jobs.segmentation_runs import MadeUpTraining, run_job
 
-ROWS = ("baseline", "intra", "intra_class1", "intra_class2", "intra_class4", "inter",
-        "minus_inter", "intra_inter")  # fmt: skip
+ROWS = ("baseline", "intra", "inter", "minus_inter")
 
 
 @pytest.fixture
 def training(monkeypatch: pytest.MonkeyPatch) -> MadeUpTraining:
+    """Training is made up, and the pages of the folds, which take longest, are left out."""
     made_up = MadeUpTraining()
     monkeypatch.setattr(job, "train", made_up)
+    monkeypatch.setattr(pool_folds, "write_report", lambda path, report: path.write_text("page"))
     return made_up
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All eight variants in two folds."""
+    """Four variants in two folds."""
     workdir = tmp_path_factory.mktemp("compared")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(job, "train", MadeUpTraining())
-        assert run_job("crossvalidate", workdir, variant="ablation") == 0
+        patch.setattr(pool_folds, "write_report", lambda path, report: path.write_text("page"))
+        assert run_job("crossvalidate", workdir, rows=ROWS) == 0
     return workdir
 
 
@@ -45,7 +48,7 @@ def test_the_tables_have_every_row_beside_the_published_one(compared: Path) -> N
     assert "| 74.47 ± 30.28 |" in text
     assert "| 29.86 ± 23.38 |" in text
     assert "| 73.71 |" in text  # Table 5 has no deviation of Baseline - Inter
-    for row in ("Baseline", "Baseline + Intra (class4)", "Baseline - Inter"):
+    for row in ("Baseline", "Baseline + Intra", "Baseline - Inter"):
         assert f"\n| {row} |" in text
     page = (compared / "report.html").read_text()
     assert page.count("<svg") == 3
@@ -87,27 +90,28 @@ def test_out_of_fold_scores_hold_every_case_once(compared: Path) -> None:
 
 def test_finished_runs_are_kept(compared, training) -> None:
     before = (compared / "intra" / "fold_1" / "summary.json").stat().st_mtime_ns
-    assert run_job("crossvalidate", compared, variant="ablation") == 0
+    assert run_job("crossvalidate", compared, rows=ROWS) == 0
     assert training.trained == []
     assert (compared / "intra" / "fold_1" / "summary.json").stat().st_mtime_ns == before
 
 
 def test_another_way_of_scoring_scores_again(compared, training) -> None:
     changes = {"evaluation.tolerance_mm": 1.0, "inference.mirror": True}
-    run_job("crossvalidate", compared, changes, variant="ablation", variants=["inter"], fold=1)
+    run_job("crossvalidate", compared, changes, rows=ROWS, variants=["inter"], fold=1)
     assert training.trained == ["inter/fold_1"]
-    run_job("crossvalidate", compared, variant="ablation", variants=["inter"], fold=1)
+    run_job("crossvalidate", compared, rows=ROWS, variants=["inter"], fold=1)
 
 
 def test_a_chosen_set_is_compared(training, tmp_path, capsys) -> None:
-    code = run_job("train", tmp_path, variant="ablation", variants=["baseline", "intra_class4"])
+    rows = ("baseline", "intra", "intra_class4")
+    code = run_job("train", tmp_path, rows=rows, variants=["baseline", "intra_class4"])
     assert code == 0
     assert [name.split("/")[1] for name in training.trained] == ["baseline", "intra_class4"]
     text = (tmp_path / "summary.md").read_text()
-    assert "Not finished and not in the tables: intra, intra_class1" in text
+    assert "Not finished and not in the tables: intra." in text
     assert "| Baseline + Intra (class4) | ET |" in text
     assert not (tmp_path / "baseline" / "scores_out_of_fold.csv").exists()
-    assert "not finished: minus_inter" in capsys.readouterr().out
+    assert "not finished: intra: intra" in capsys.readouterr().out
 
 
 def test_the_last_fold_writes_the_report(training, tmp_path) -> None:
@@ -147,8 +151,8 @@ def test_a_stop_is_passed_on_and_nothing_is_marked(monkeypatch, tmp_path) -> Non
         ("crossvalidate", {}, {"split.folds": 5}, "more than the 4 patients"),
         ("crossvalidate", {"variants": ["intra"]}, {}, "has no variants"),
         ("train", {"fold": 1}, {}, "add --config.split.fold=1"),
-        ("evaluate", {"variants": ["intra"], "variant": "ablation"}, {}, "chooses among"),
-        ("train", {"variants": ["intre"], "variant": "ablation"}, {}, "expected one of baseline"),
+        ("evaluate", {"variants": ["intra"], "rows": ROWS[:2]}, {}, "chooses among"),
+        ("train", {"variants": ["intre"], "rows": ROWS[:2]}, {}, "expected one of baseline"),
     ],
 )  # fmt: skip
 def test_mistakes(mode, options, changes, told, training, tmp_path) -> None:
