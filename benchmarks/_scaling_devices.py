@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax.sharding import AxisType
+from jax.sharding import AxisType, Mesh
 
+from benchmarks._scaling_model import bytes_of
 from benchmarks._scaling_network import CLASSES, Setting, make_state, make_step
 from brainjax import parallel, training
 from brainjax.batches import training_batches
@@ -33,6 +34,7 @@ from brainjax.scans import find_cohort, write_phantom_cohort
 ROOT = Path(__file__).parent.parent
 BITS = re.compile(r"\b(pred|[a-z]+(\d+)[a-z0-9]*)\[([\d,]*)\]")
 ALL_REDUCE = re.compile(r"= (.*?) all-reduce(?:-start)?\(")
+PERMUTE = re.compile(r"= (.*?) collective-permute\(")
 MOVES = re.compile(r" (?:all-gather|all-to-all|collective-permute)(?:-start)?\(")
 
 
@@ -45,8 +47,21 @@ def all_reduce_bytes(program: str) -> int:
     >>> all_reduce_bytes("%sum = (f32[2,3]{1,0}, bf16[4]{0}) all-reduce(%a, %b), to_apply=%add")
     32
     """
+    return _bytes_of_results(ALL_REDUCE.findall(program))
+
+
+def permuted_bytes(program: str) -> int:
+    """Bytes that the collective permutes of a compiled program bring to a device.
+
+    >>> permuted_bytes("%halo = f32[1,8]{1,0} collective-permute(%a), channel_id=1")
+    32
+    """
+    return _bytes_of_results(PERMUTE.findall(program))
+
+
+def _bytes_of_results(found: list[str]) -> int:
     total = 0
-    for results in ALL_REDUCE.findall(program):
+    for results in found:
         for name, bits, sizes in BITS.findall(results):
             elements = 1
             for size in filter(None, sizes.split(",")):
@@ -60,6 +75,24 @@ def count_moves(program: str) -> int:
     return len(MOVES.findall(program))
 
 
+def data_mesh(devices: int) -> Mesh:
+    """The first devices along an axis that the batch is split over."""
+    return jax.make_mesh(
+        (devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices]
+    )
+
+
+def compile_step(setting: Setting, mesh: Mesh, state: Any, batch: Any) -> jax.stages.Compiled:
+    """The training step over the mesh, for arrays placed there or their shapes."""
+    built = setting.build()
+    step = jax.jit(
+        make_step(built, built.make_model(CLASSES)),
+        donate_argnums=0,
+        out_shardings=parallel.replicated(mesh),
+    )
+    return step.lower(state, batch).compile(training.compiler_options())
+
+
 def measure(setting: Setting, devices: int, *, rounds: int) -> dict[str, Any]:
     """Trains on made-up heads from their records, the batch split over the first devices.
 
@@ -68,21 +101,16 @@ def measure(setting: Setting, devices: int, *, rounds: int) -> dict[str, Any]:
       devices: how many; the rest is idle.
       rounds: timed steps.
     """
-    mesh = jax.make_mesh(
-        (devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices]
-    )
+    mesh = data_mesh(devices)
     built = setting.build()
-    model = built.make_model(CLASSES)
-    everywhere = parallel.replicated(mesh)
-    state = jax.device_put(make_state(built, model), everywhere)
-    step = jax.jit(make_step(built, model), donate_argnums=0, out_shardings=everywhere)
+    state = jax.device_put(make_state(built, built.make_model(CLASSES)), parallel.replicated(mesh))
     with tempfile.TemporaryDirectory() as folder:
         side = setting.side + 16
         write_phantom_cohort(Path(folder) / "scans", cases=2, shape=(side,) * 3, seed=0)
         records = prepare_records(find_cohort(Path(folder) / "scans"), Path(folder) / "records")
         with training_batches(records, [0, 1], built.batches) as batches:
             placed = parallel.place_batch(next(batches), mesh)
-            compiled = step.lower(state, placed).compile(training.compiler_options())
+            compiled = compile_step(setting, mesh, state, placed)
             state, metrics = compiled(state, placed)
             jax.block_until_ready(metrics)
             waited, begun = batches.waited_seconds, time.perf_counter()
@@ -98,6 +126,7 @@ def measure(setting: Setting, devices: int, *, rounds: int) -> dict[str, Any]:
         "step_s": seconds / rounds,
         "volumes_per_s": setting.batch * rounds / seconds,
         "waiting_share": waited / seconds,
+        "gradient_bytes": bytes_of(state.params),
         "all_reduce_bytes": all_reduce_bytes(program),
         "other_collectives": count_moves(program),
     }

@@ -34,6 +34,7 @@ class Setting:
       base_width: channels at full resolution.
       checkpoint: whether activations are worked out again in the backward pass.
       accumulate: micro-batches of a training step.
+      dtype: of the activations; f32 on CPUs and bfloat16 elsewhere if empty.
     """
 
     side: int
@@ -41,16 +42,18 @@ class Setting:
     base_width: int = 16
     checkpoint: bool = False
     accumulate: int = 1
+    dtype: str = ""
 
     def build(self) -> Experiment:
-        """The authors' recipe with this setting; f32 on CPUs, bfloat16 elsewhere."""
+        """The authors' recipe with this setting."""
         config = runpy.run_path(str(CONFIG))["get_config"]("released")
         config.batches.patch_shape = (self.side,) * 3
         config.batches.batch_size = self.batch
         config.batches.accumulate = self.accumulate
         config.model.base_width = self.base_width
         config.model.checkpoint_blocks = self.checkpoint
-        config.model.dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+        usual = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+        config.model.dtype = self.dtype or usual
         return experiment.build(config)
 
     @property

@@ -1,12 +1,15 @@
 """What the CGA U-Net costs as volumes, batches, classes, micro-batches and devices grow.
 
-    python -m benchmarks.scaling [--what size|batch|classes|checkpoint|devices ...]
+    python -m benchmarks.scaling [--what size|batch|classes|checkpoint|devices|model ...]
         [--json FILE] [--sizes 32 48 64 96] [--batches 1 2 4] [--classes 2 4 ... 128]
         [--devices 1 2] [--side 48] [--base-width 16] [--rounds 3]
+    python -m benchmarks.scaling --what model --links tpu-v5e [--measured SECONDS GIB]
+        [--accelerators 8 32 128 512 1024] [--global-batch 64] [--split 2]
 
 Prediction and training step are those of ``configs/cga.py:released``, random weights, f32
 on CPUs and bfloat16 elsewhere. Temporary bytes are the compiler's, see
 ``brainjax.complexity``; MACs are counted in the traced program. ``--what`` picks parts.
+``model`` predicts what many accelerators do; a step of one is measured here, or given.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import jax.numpy as jnp
 
 from benchmarks._scaling_devices import measure as measure_devices
 from benchmarks._scaling_devices import measure_in_child
+from benchmarks._scaling_model import LINKS, assumptions, measure_one, tables
 from benchmarks._scaling_network import Setting, measure, median_seconds
 from brainjax import parallel
 from brainjax.complexity import costs_of, count_macs
@@ -41,6 +45,8 @@ WIDTH = 128
 """Channels of the features that the supervised attention updates."""
 RATE = 8
 """How many times smaller they are than the volume."""
+COARSEST = 8
+"""Voxels that the network's coarsest features have for one plane: a part holds at least that."""
 
 Row = dict[str, Any]
 
@@ -70,9 +76,23 @@ DEVICE_COLUMNS = (
     ("efficiency, %", "efficiency", 100.0, ".0f"),
     ("waiting for data, %", "waiting_share", 100.0, ".1f"),
     ("all-reduced, MiB", "all_reduce_bytes", 2**-20, ".2f"),
+    ("its gradient, MiB", "gradient_bytes", 2**-20, ".2f"),
     ("other collectives", "other_collectives", 1.0, ".0f"),
 )
+MODEL_COLUMNS = (
+    ("volumes a step", "volumes", 1.0, ".0f"),
+    ("devices a volume", "parts", 1.0, ".0f"),
+    ("computation, ms", "compute_s", 1e3, ".2f"),
+    ("communication, ms", "communication_s", 1e3, ".2f"),
+    ("step without overlap, ms", "step_s", 1e3, ".2f"),
+    ("with, ms", "overlapped_step_s", 1e3, ".2f"),
+    ("efficiency without overlap, %", "efficiency", 100.0, ".1f"),
+    ("with, %", "overlapped_efficiency", 100.0, ".1f"),
+    ("exchanged by a device, MiB", "exchanged_bytes", 2**-20, ".1f"),
+    ("memory of a device, GiB", "memory_bytes", 2**-30, ".2f"),
+)
 REMARKS = {
+    "model": f"What is assumed:\n\n{assumptions()}",
     "classes": (
         "Bytes are temporary and results together, of one volume. The module is the supervised "
         "attention; the update alone pools K prototypes, writes them back and takes their "
@@ -190,12 +210,41 @@ def devices(options: argparse.Namespace) -> Iterable[Row]:
         yield {"case": f"{number} device" + ("s" if number > 1 else "")} | found
 
 
+def model(options: argparse.Namespace) -> Iterable[Row]:
+    """Predictions for many accelerators; tells first what they start from."""
+    known, dtype = None, ""
+    if options.measured:
+        known, dtype = (options.measured[0], options.measured[1] * 2**30), "bfloat16"
+    setting = Setting(side=options.side, base_width=options.base_width, dtype=dtype)
+    one = measure_one(setting, rounds=options.rounds, known=known)
+    links = LINKS[options.links]
+    mib = {name: size / 2**20 for name, size in one.sizes.items()}
+    print(
+        f"\nOne device: a step of {one.batch} x {options.side}^3 takes {one.step_s:.3f} s "
+        f"({'given' if known else 'measured here'}). MiB: {mib['gradient']:.1f} of gradient, "
+        f"{mib['state']:.1f} of state, {mib['activations']:.1f} temporary, {mib['halo']:.1f} of "
+        f"halo in {one.halo.convolutions} convolutions.\n"
+        f"{options.links}: groups of {links.group}, within {links.inner_bytes_per_s / 1e9:g} GB/s "
+        f"and {links.inner_latency_s * 1e6:g} us, between them {links.outer_bytes_per_s / 1e9:g} "
+        f"GB/s a device and {links.outer_latency_s * 1e6:g} us."
+    )
+    return tables(
+        one,
+        links,
+        options.accelerators,
+        global_batch=options.global_batch,
+        split=options.split,
+        most_parts=options.side // COARSEST,
+    )
+
+
 PARTS = {
     "size": (sizes, NETWORK_COLUMNS),
     "batch": (batches, NETWORK_COLUMNS),
     "classes": (classes, CLASS_COLUMNS),
     "checkpoint": (checkpoints, NETWORK_COLUMNS[3:]),
     "devices": (devices, DEVICE_COLUMNS),
+    "model": (model, MODEL_COLUMNS),
 }
 
 
@@ -232,6 +281,14 @@ def main() -> None:
     parser.add_argument("--attention-side", type=int, default=128, help="of that for classes")
     parser.add_argument("--base-width", type=int, default=16, help="channels at full resolution")
     parser.add_argument("--rounds", type=int, default=3, help="repetitions, the median counts")
+    parser.add_argument("--links", choices=LINKS, default="h100-infiniband")
+    parser.add_argument("--accelerators", type=int, nargs="+", default=[8, 32, 128, 512, 1024])
+    parser.add_argument("--global-batch", type=int, default=64, help="for strong scaling")
+    parser.add_argument("--split", type=int, default=2, help="devices a volume, spatial split")
+    parser.add_argument(
+        "--measured", type=float, nargs=2, metavar=("SECONDS", "GIB"),
+        help="a step of one volume on the accelerator, in bfloat16, and its temporary memory",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     options = parser.parse_args()
     parallel.start()
