@@ -28,6 +28,17 @@ from brainjax.report.examples import (
 )
 from brainjax.report.figures import draw_curves, draw_scores, png_bytes, save_figure, svg_text
 from brainjax.report.page import RunReport, render_report, write_report
+from brainjax.report.saliency_figures import (
+    MapPicture,
+    draw_cascade,
+    draw_localization,
+    draw_maps,
+)
+from brainjax.report.saliency_page import (
+    SaliencyReport,
+    render_saliency_report,
+    write_saliency_report,
+)
 from brainjax.report.sample_figures import draw_samples
 
 __all__ = [
@@ -35,14 +46,19 @@ __all__ = [
     "CaseExample",
     "ClassificationReport",
     "EvaluatedPart",
+    "MapPicture",
     "RunReport",
+    "SaliencyReport",
     "SampleImage",
     "compare_runs",
+    "draw_cascade",
     "draw_case",
     "draw_class_distribution",
     "draw_comparison",
     "draw_confusion",
     "draw_curves",
+    "draw_localization",
+    "draw_maps",
     "draw_precision_recall",
     "draw_reliability",
     "draw_roc",
@@ -53,6 +69,7 @@ __all__ = [
     "png_bytes",
     "render_classification_report",
     "render_report",
+    "render_saliency_report",
     "save_figure",
     "select_examples",
     "select_extremes",
@@ -60,4 +77,5 @@ __all__ = [
     "write_classification_report",
     "write_comparison_report",
     "write_report",
+    "write_saliency_report",
 ]
