@@ -18,7 +18,9 @@ from ml_collections import config_flags
 from brainjax import __version__
 from brainjax.errors import InputError
 
-MODES = ("train", "crossvalidate", "prepare", "evaluate", "robustness", "tune", "predict")
+MODES = (
+    "train", "crossvalidate", "prepare", "evaluate", "robustness", "tune", "predict", "explain",
+)  # fmt: skip
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "What to do: a file of configs/, with :VARIANT where it has several."
@@ -26,13 +28,15 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made when missing.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "Which job to run.")
 _INPUT = flags.DEFINE_multi_string(
-    "input", [], "predict: a case folder, a folder of cases, or files; may be repeated."
+    "input", [], "predict, explain: a case folder, a folder of cases, or files; may be repeated."
 )
-_OUTPUT = flags.DEFINE_string("output", None, "predict: folder to write to; WORKDIR/predictions.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "predict, explain: folder to write to; WORKDIR/predictions, /explanation."
+)
 _CHECKPOINT = flags.DEFINE_multi_string(
     "checkpoint",
     [],
-    "predict, evaluate, robustness: runs or checkpoints to average; the best of WORKDIR.",
+    "predict, evaluate, robustness: runs or checkpoints to average; explain: one; else WORKDIR's.",
 )
 _FOLD = flags.DEFINE_integer("fold", None, "crossvalidate: train this fold only, from 0; all.")
 _VARIANT = flags.DEFINE_multi_string(

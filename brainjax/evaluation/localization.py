@@ -133,7 +133,7 @@ def insertion_deletion(
       predict: see ``Predict``; called twice, with ``steps + 1`` images.
       image: [*spatial, C].
       saliency: [*spatial].
-      deleted: what stands in the place of a pixel taken out, [*spatial, C] or a number.
+      deleted: what stands in the place of a pixel taken out, [*spatial, C].
       inserted_into: the image into which pixels are put, [*spatial, C].
       steps: of the curves.
       seed: of the order of equal values.
@@ -143,9 +143,9 @@ def insertion_deletion(
     """
     values = np.asarray(saliency, np.float64).ravel()
     chance = np.random.default_rng(seed).random(values.size)
-    place = np.empty(values.size, int)
-    place[np.lexsort((chance, -values))] = np.arange(values.size)
-    place = place.reshape(saliency.shape)
+    rank = np.empty(values.size, int)
+    rank[np.lexsort((chance, -values))] = np.arange(values.size)
+    place = rank.reshape(saliency.shape)
     counts = np.round(np.linspace(0, values.size, steps + 1))
     chosen = place[None] < counts.reshape(-1, *(1,) * saliency.ndim)  # [steps + 1, *spatial]
     areas = []

@@ -93,7 +93,7 @@ def summarize_localization(
         table = np.stack([_column(rows, name) for name in MEASURES], axis=1)
         limits = bootstrap_means(table, groups=groups, samples=samples, seed=seed)
         means = {
-            name: (_mean(table[:, column]), *map(float, limits[column]))
+            name: (_mean(table[:, column]), float(limits[column, 0]), float(limits[column, 1]))
             for column, name in enumerate(MEASURES)
         }
         compared = [name for name in BASELINES if name in area and name != method]

@@ -14,6 +14,8 @@ from brainjax.experiment import ClassificationExperiment, Experiment
 from brainjax.jobs.classify import classify
 from brainjax.jobs.crossvalidate import crossvalidate, train_variants
 from brainjax.jobs.evaluate import evaluate
+from brainjax.jobs.explain_slices import explain_slices
+from brainjax.jobs.explain_volumes import explain_volumes
 from brainjax.jobs.folder_lock import alone_in
 from brainjax.jobs.predict import predict
 from brainjax.jobs.predictor import task_of
@@ -45,10 +47,10 @@ def run(
     """Runs one job.
 
     Args:
-      mode: ``train``, ``crossvalidate``, ``prepare``, ``evaluate``, ``robustness``, ``tune`` or
-        ``predict``.
-      config: the configuration; predict reads the checkpoint's own instead, and needs
-        it only for a file of released weights.
+      mode: ``train``, ``crossvalidate``, ``prepare``, ``evaluate``, ``robustness``, ``tune``,
+        ``predict`` or ``explain``.
+      config: the configuration; predict and explain read the checkpoint's own instead, and
+        predict needs it only for a file of released weights.
       overrides: what the command line changed in it, dotted names to values.
       workdir: the run's folder.
       inputs: what to predict.
@@ -95,6 +97,8 @@ def run(
             with_viewer=with_viewer,
             with_uncertainty=with_uncertainty,
         )
+    if mode == "explain":
+        return _explain(workdir, inputs, output, checkpoints, overrides)
     if config is None:
         raise InputError("--config is missing; for example --config=configs/cga.py")
     folder = _required(workdir)
@@ -172,6 +176,25 @@ def _run_classification(
     if mode == "robustness":
         return evaluate_classifier_robustness(built, folder, checkpoints=_trained(checkpoints))
     return train_all(built, folder)
+
+
+def _explain(
+    workdir: Path | None,
+    inputs: Sequence[Path],
+    output: Path | None,
+    checkpoints: Sequence[Path],
+    overrides: Mapping[str, Any],
+) -> int:
+    trained = _trained(list(checkpoints) or [_required(workdir)])
+    if len(trained) > 1:
+        raise InputError(
+            f"explain takes one network, found {len(trained)}; choose one, such as {trained[0]}"
+        )
+    job = explain_slices if task_of(trained[0]) == "classification" else explain_volumes
+    return job(
+        trained[0], inputs=inputs, overrides=overrides,
+        output=output or _required(workdir, "--output (or --workdir)") / "explanation",
+    )  # fmt: skip
 
 
 def _trained(paths: Sequence[Path]) -> list[Path]:

@@ -108,7 +108,8 @@ def find_slice_data(built: ClassificationExperiment, workdir: Path) -> SliceData
             f"data.split={built.data.split}: {len(split.training)} training and "
             f"{len(split.validation)} validation images; raise or lower split.validation_fraction"
         )
-    known, more = records.labels, ()
+    known = records.labels
+    more: tuple[str, ...] = ()
     if built.permute_labels:
         known, more = _permuted(known, split.training, built.seed), (PERMUTED_NOTE,)
         print(f"note: {PERMUTED_NOTE}", flush=True)

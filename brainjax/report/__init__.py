@@ -42,6 +42,17 @@ from brainjax.report.robustness_page import (
     robustness_markdown,
     write_robustness,
 )
+from brainjax.report.saliency_figures import (
+    MapPicture,
+    draw_cascade,
+    draw_localization,
+    draw_maps,
+)
+from brainjax.report.saliency_page import (
+    SaliencyReport,
+    render_saliency_report,
+    write_saliency_report,
+)
 from brainjax.report.sample_figures import draw_samples
 from brainjax.report.tuning_page import (
     TrialRow,
@@ -59,18 +70,23 @@ __all__ = [
     "EvaluatedPart",
     "LabelOverlay",
     "MapOverlay",
+    "MapPicture",
     "RobustnessRow",
     "RunReport",
+    "SaliencyReport",
     "SampleImage",
     "TrialRow",
     "TuningReport",
     "compare_runs",
+    "draw_cascade",
     "draw_case",
     "draw_class_distribution",
     "draw_comparison",
     "draw_confusion",
     "draw_curves",
     "draw_differences",
+    "draw_localization",
+    "draw_maps",
     "draw_precision_recall",
     "draw_region_reliability",
     "draw_reliability",
@@ -84,6 +100,7 @@ __all__ = [
     "png_bytes",
     "render_classification_report",
     "render_report",
+    "render_saliency_report",
     "render_viewer",
     "robustness_csv",
     "robustness_markdown",
@@ -98,6 +115,7 @@ __all__ = [
     "write_methods_report",
     "write_report",
     "write_robustness",
+    "write_saliency_report",
     "write_tuning_report",
     "write_viewer",
 ]
