@@ -7,16 +7,19 @@ from typing import Any
 
 from brainjax.errors import InputError
 from brainjax.experiment.classification import ClassificationExperiment, build_classification
+from brainjax.experiment.reconstruction import ReconstructionExperiment, build_reconstruction
 from brainjax.experiment.sections import plain_values
 from brainjax.experiment.segmentation import Experiment, build_segmentation
 
-TASKS = ("segmentation", "classification")
+TASKS = ("segmentation", "classification", "reconstruction")
 
 ADDED = {"batches": {"accumulate": 1}}
 """Keys that saved configurations may lack, and the values that stand for what was done then."""
 
 
-def build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
+def build(
+    config: Mapping[str, Any],
+) -> Experiment | ClassificationExperiment | ReconstructionExperiment:
     """Checks a configuration and makes an experiment of it.
 
     Args:
@@ -31,6 +34,8 @@ def build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
         raise InputError(f"task {plain['task']!r}: expected one of {TASKS}")
     if plain["task"] == "classification":
         return build_classification(plain)
+    if plain["task"] == "reconstruction":
+        return build_reconstruction(plain)
     return build_segmentation(plain)
 
 

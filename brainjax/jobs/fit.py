@@ -56,6 +56,8 @@ class Training:
       score_name: which score decides what is best.
       shown: scores that the console tells.
       describe: data position and seconds so far to what a checkpoint says of itself.
+      keep_every_epochs: checkpoints after every so many epochs stay; 0 keeps none besides
+        the newest and the best.
       rate_factor: scores so far to a factor of the learning rate.
     """
 
@@ -78,6 +80,7 @@ class Training:
     score_name: str
     shown: tuple[str, ...]
     describe: Callable[[dict[str, Any], float], dict[str, Any]]
+    keep_every_epochs: int = 0
     rate_factor: Callable[[list[float]], float] = lambda scores: 1.0
 
 
@@ -126,7 +129,8 @@ def fit(run: Training, workdir: Path) -> tuple[LoopResult, bool]:
         out_shardings=everywhere,
         compiler_options=training.compiler_options(),
     )
-    with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
+    keep_every_steps = run.keep_every_epochs * run.steps_per_epoch
+    with Checkpoints(workdir / CHECKPOINTS, keep_every_steps=keep_every_steps) as checkpoints:
         resumed = checkpoints.restore_latest(state)
         seconds_before, next_batch = 0.0, 0
         if resumed is not None:
@@ -153,6 +157,7 @@ def fit(run: Training, workdir: Path) -> tuple[LoopResult, bool]:
                 describe_run=run.describe,
                 log=log,
                 stop_requested=stop,
+                keep_every_steps=keep_every_steps,
                 rate_factor=run.rate_factor,
             )
             result = loop.run(

@@ -15,20 +15,18 @@ import numpy as np
 
 from brainjax.errors import InputError
 from brainjax.evaluation import repeats_markdown, summarise_repeats
-from brainjax.experiment import ClassificationExperiment, build, complete_saved
+from brainjax.experiment import ClassificationExperiment, build
 from brainjax.files import read_json, write_json, write_text
 from brainjax.jobs.evaluate_classifier import evaluate_classifier
 from brainjax.jobs.fit import CHECKPOINTS, INTERRUPTED, latest_run
 from brainjax.jobs.predictor import versions
-from brainjax.jobs.saved_run import as_json, check_configuration
+from brainjax.jobs.reconstruction_snapshots import AUTOENCODER, CLASSIFIER
+from brainjax.jobs.saved_run import check_configuration, is_finished, mark_finished
 from brainjax.jobs.slices import MADE_UP_NOTE, prepare_slice_records
 from brainjax.jobs.train_classifier import train_classifier
 from brainjax.report import write_comparison_report
 
 METRICS = ("test/accuracy", "test/balanced_accuracy", "test/f1/macro", "test/auroc/macro")
-
-_FINISHED = "finished.json"
-"""In a run's folder: the configuration of which everything is done."""
 
 _BY_SLICE, _BY_PATIENT, _BY_FOLD = "split by slice", "split by patient", "split by fold"
 
@@ -87,7 +85,7 @@ def train_all(built: ClassificationExperiment, workdir: Path) -> int:
         run.folder.mkdir(parents=True, exist_ok=True)
         if train_classifier(run.experiment, run.folder, home=workdir) == INTERRUPTED:
             return INTERRUPTED
-        write_json(run.folder / _FINISHED, run.experiment.config)
+        mark_finished(run.folder, run.experiment.config)
     _compare(built, workdir, runs)
     return 0
 
@@ -114,7 +112,9 @@ def evaluate_all(
 
 
 def runs_in(path: Path) -> list[Path]:
-    """The trained networks that a path means: all seeds of a repeated run, else itself.
+    """The trained networks that a path means.
+
+    That is all seeds of a repeated run, the classifier of a reconstruction, else itself.
 
     Raises:
       InputError: several experiments lie there.
@@ -124,6 +124,8 @@ def runs_in(path: Path) -> list[Path]:
     seeds = _seeds(path)
     if seeds:
         return seeds
+    if (path / AUTOENCODER).is_dir() and (path / CLASSIFIER / CHECKPOINTS).is_dir():
+        return [path / CLASSIFIER]
     variants = sorted(
         child for child in path.iterdir() if (child / CHECKPOINTS).is_dir() or _seeds(child)
     )
@@ -233,10 +235,8 @@ def _changed(
 
 def _is_finished(run: _Run) -> bool:
     """Whether everything of this very configuration is done."""
-    config, summary = run.folder / _FINISHED, run.folder / "summary.json"
-    if not (config.is_file() and summary.is_file()):
-        return False
-    return complete_saved(read_json(config)) == as_json(run.experiment.config)
+    summary = run.folder / "summary.json"
+    return summary.is_file() and is_finished(run.folder, run.experiment.config)
 
 
 def _slug(name: str) -> str:

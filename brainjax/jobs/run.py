@@ -10,12 +10,13 @@ from typing import Any
 
 from brainjax import experiment
 from brainjax.errors import InputError
-from brainjax.experiment import ClassificationExperiment
+from brainjax.experiment import ClassificationExperiment, ReconstructionExperiment
 from brainjax.jobs.classify import classify
 from brainjax.jobs.evaluate import evaluate
 from brainjax.jobs.predict import predict
 from brainjax.jobs.predictor import task_of
 from brainjax.jobs.prepare import find_data, prepare
+from brainjax.jobs.reconstruct import evaluate_reconstruction, reconstruct
 from brainjax.jobs.repeat import evaluate_all, runs_in, train_all
 from brainjax.jobs.slices import prepare_slice_records
 from brainjax.jobs.train import train
@@ -61,7 +62,12 @@ def run(
             )
         trained = _trained(list(checkpoints) or [_required(workdir)])
         output = output or _required(workdir, "--output (or --workdir)") / "predictions"
-        if task_of(trained[0]) == "classification":
+        task = task_of(trained[0])
+        if task == "reconstruction":
+            raise InputError(
+                f"{trained[0]}: holds an autoencoder; predict with 'classifier' beside it"
+            )
+        if task == "classification":
             return classify(checkpoints=trained, inputs=inputs, output=output, overrides=overrides)
         return predict(
             checkpoints=trained,
@@ -78,6 +84,8 @@ def run(
     with _alone_in(folder):
         if isinstance(built, ClassificationExperiment):
             return _run_classification(mode, built, folder, checkpoints)
+        if isinstance(built, ReconstructionExperiment):
+            return _run_reconstruction(mode, built, folder, checkpoints)
         if mode == "prepare":
             prepare(built, find_data(built, folder), folder)
             return 0
@@ -97,6 +105,20 @@ def _run_classification(
         evaluate_all(built, folder, checkpoints=_trained(checkpoints))
         return 0
     return train_all(built, folder)
+
+
+def _run_reconstruction(
+    mode: str, built: ReconstructionExperiment, folder: Path, checkpoints: Sequence[Path]
+) -> int:
+    if mode == "prepare":
+        prepare_slice_records(built.classification, folder)
+        return 0
+    if mode == "evaluate":
+        if checkpoints:
+            raise InputError("--checkpoint is not for a reconstruction; evaluate its --workdir")
+        evaluate_reconstruction(built, folder)
+        return 0
+    return reconstruct(built, folder)
 
 
 def _trained(paths: Sequence[Path]) -> list[Path]:

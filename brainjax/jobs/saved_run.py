@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from brainjax.errors import InputError
-from brainjax.experiment import ClassificationExperiment, Experiment, complete_saved
+from brainjax.experiment import (
+    ClassificationExperiment,
+    Experiment,
+    ReconstructionExperiment,
+    complete_saved,
+)
+from brainjax.files import read_json, write_json
 from brainjax.jobs.predictor import versions
 from brainjax.jobs.prepare import Data
 
@@ -15,7 +21,11 @@ _FREE_SECTIONS = ("loop", "evaluation", "inference", "published", "repeats")
 _FREE_KEYS = {
     "data": ("root", "records", "needs_root"),  # the cases are compared by name
     "batches": ("workers", "threads", "prefetch_batches"),  # they do not change the batches
+    "reconstruction": ("pictures",),
 }
+
+_FINISHED = "finished.json"
+"""In a run's folder: the configuration of which everything is done."""
 
 
 def describe_run(
@@ -43,7 +53,9 @@ def describe_run(
 
 
 def check_configuration(
-    built: Experiment | ClassificationExperiment, run: Mapping[str, Any], workdir: Path
+    built: Experiment | ClassificationExperiment | ReconstructionExperiment,
+    run: Mapping[str, Any],
+    workdir: Path,
 ) -> None:
     """Compares a saved run's configuration with the one asked for.
 
@@ -84,6 +96,17 @@ def check_data(data: Data, run: Mapping[str, Any], workdir: Path) -> None:
             )
 
 
+def mark_finished(folder: Path, config: Mapping[str, Any]) -> None:
+    """Notes in a run's folder that everything of this configuration is done."""
+    write_json(folder / _FINISHED, config)
+
+
+def is_finished(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether everything of this very configuration was done in a run's folder."""
+    path = folder / _FINISHED
+    return path.is_file() and complete_saved(read_json(path)) == as_json(config)
+
+
 def _fixed(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         section: {
@@ -108,7 +131,7 @@ def _differences(saved: Any, wanted: Any, name: str = "") -> list[str]:
 
 def as_json(value: Any) -> Any:
     """A configuration as it comes back from JSON: lists for tuples."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {name: as_json(item) for name, item in value.items()}
     if isinstance(value, tuple):
         return [as_json(item) for item in value]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,19 @@ from brainjax.jobs.slices import (
     describe_classifier_run,
     find_slice_data,
 )
-from brainjax.training import LoopOptions, TrainState
+from brainjax.training import TrainState
 from brainjax.weights import fetch_weights, load_tensors, torchvision
 
 SHOWN = ("val/loss", "val/accuracy", "val/balanced_accuracy")
 
 
 def train_classifier(
-    built: ClassificationExperiment, workdir: Path, *, home: Path | None = None
+    built: ClassificationExperiment,
+    workdir: Path,
+    *,
+    home: Path | None = None,
+    body: Mapping[str, Any] | None = None,
+    keep_every_epochs: int = 0,
 ) -> int:
     """Trains, or goes on training, then evaluates and reports.
 
@@ -44,6 +48,9 @@ def train_classifier(
       built: the experiment.
       workdir: folder of the run.
       home: folder of made-up images and of records; ``workdir`` when None.
+      body: ``params`` and ``batch_stats`` that a new run's body begins from; None begins
+        as the ``weights`` section says.
+      keep_every_epochs: see ``Training``.
 
     Returns:
       0, or ``INTERRUPTED`` when asked to stop and the state is saved.
@@ -55,7 +62,7 @@ def train_classifier(
     found = latest_run(workdir)
     if found is not None:
         check_configuration(built, found, workdir)
-    path = _find_weights(built) if found is None else None
+    path = _find_weights(built) if found is None and body is None else None
     data = find_slice_data(built, home or workdir)
     if found is not None:
         check_slice_data(data, found, workdir)
@@ -66,6 +73,10 @@ def train_classifier(
     create = functools.partial(
         built.create_state, model=model, steps_per_epoch=steps_per_epoch, pretrained=pretrained
     )
+    first = None if path is None else _pretrained_variables(built, path, create)
+    if found is None and body is not None:
+        fresh = _fresh_variables(built, create)
+        first = {kind: {**values, "body": body[kind]} for kind, values in fresh.items()}
     result, trained = fit(
         Training(
             config=built.config,
@@ -77,11 +88,11 @@ def train_classifier(
             augment=built.make_augment(len(data.class_names)),
             average_decay=built.optimizer.average_decay,
             accumulate=built.accumulate,
-            loop=_logged_every_epoch(built.loop, steps_per_epoch),
+            loop=built.loop.logged_every_epoch(steps_per_epoch),
             steps_per_epoch=steps_per_epoch,
             batch_size=built.batches.batch_size,
             create=create,
-            pretrained=None if path is None else _pretrained_variables(built, path, create),
+            pretrained=first,
             open_batches=lambda start: slice_batches(
                 data.images,
                 data.labels,
@@ -96,6 +107,7 @@ def train_classifier(
             describe=functools.partial(
                 describe_classifier_run, built, data, versions(), pretrained
             ),
+            keep_every_epochs=keep_every_epochs,
             rate_factor=built.rate_factor,
         ),
         workdir,
@@ -110,13 +122,6 @@ def train_classifier(
         numbers=result.numbers | ({} if trained else numbers_of_training(workdir)),
     )
     return 0
-
-
-def _logged_every_epoch(options: LoopOptions, steps_per_epoch: int) -> LoopOptions:
-    """Small sets have short epochs; their learning curves need a point each."""
-    return dataclasses.replace(
-        options, log_every_steps=min(options.log_every_steps, steps_per_epoch)
-    )
 
 
 def _make_validation(
@@ -190,12 +195,18 @@ def _find_weights(built: ClassificationExperiment) -> Path | None:
         return None
 
 
+def _fresh_variables(
+    built: ClassificationExperiment, create: Callable[[jax.Array], TrainState]
+) -> dict[str, Any]:
+    state = jax.jit(create)(jax.random.key(built.seed))
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
 def _pretrained_variables(
     built: ClassificationExperiment, path: Path, create: Callable[[jax.Array], TrainState]
 ) -> dict[str, Any]:
     """A fresh network's variables with what the file holds in their places."""
-    state = jax.jit(create)(jax.random.key(built.seed))
-    fresh = {"params": state.params, "batch_stats": state.batch_stats}
+    fresh = _fresh_variables(built, create)
     variables, left = torchvision.convert(
         load_tensors(path), fresh, image_channels=_input_channels(built)
     )

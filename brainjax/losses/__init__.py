@@ -5,6 +5,7 @@ from brainjax.losses.classification import ClassificationObjective, cross_entrop
 from brainjax.losses.cross_entropy import cross_entropy_loss
 from brainjax.losses.dice import soft_dice_loss
 from brainjax.losses.objective import Objective
+from brainjax.losses.reconstruction import reconstruction_loss
 
 __all__ = [
     "ClassificationObjective",
@@ -14,6 +15,7 @@ __all__ = [
     "cross_entropy_loss",
     "focal_loss",
     "inter_class_loss",
+    "reconstruction_loss",
     "sample_labels_down",
     "soft_dice_loss",
 ]

@@ -28,6 +28,8 @@ from brainjax.report.examples import (
 )
 from brainjax.report.figures import draw_curves, draw_scores, png_bytes, save_figure, svg_text
 from brainjax.report.page import RunReport, render_report, write_report
+from brainjax.report.reconstruction_page import write_reconstruction_report
+from brainjax.report.reconstruction_report import PicturedSlice, ReconstructionReport
 from brainjax.report.sample_figures import draw_samples
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "CaseExample",
     "ClassificationReport",
     "EvaluatedPart",
+    "PicturedSlice",
+    "ReconstructionReport",
     "RunReport",
     "SampleImage",
     "compare_runs",
@@ -59,5 +63,6 @@ __all__ = [
     "svg_text",
     "write_classification_report",
     "write_comparison_report",
+    "write_reconstruction_report",
     "write_report",
 ]
