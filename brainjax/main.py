@@ -18,7 +18,7 @@ from ml_collections import config_flags
 from brainjax import __version__
 from brainjax.errors import InputError
 
-MODES = ("train", "prepare", "evaluate", "predict")
+MODES = ("train", "prepare", "evaluate", "predict", "explain")
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "What to do: a file of configs/, with :VARIANT where it has several."
@@ -26,11 +26,13 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made when missing.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "Which job to run.")
 _INPUT = flags.DEFINE_multi_string(
-    "input", [], "predict: a case folder, a folder of cases, or files; may be repeated."
+    "input", [], "predict, explain: a case folder, a folder of cases, or files; may be repeated."
 )
-_OUTPUT = flags.DEFINE_string("output", None, "predict: folder to write to; WORKDIR/predictions.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "predict, explain: folder to write to; WORKDIR/predictions, /explanation."
+)
 _CHECKPOINT = flags.DEFINE_multi_string(
-    "checkpoint", [], "predict, evaluate: runs or checkpoints to average; the best of WORKDIR."
+    "checkpoint", [], "predict, evaluate: runs or checkpoints to average; explain: one."
 )
 _PROBABILITIES = flags.DEFINE_bool("probabilities", False, "predict: write probabilities as well.")
 

@@ -38,11 +38,9 @@ def get_config(variant="demo"):
         prefetch_batches=4,
     )
     config.augment = dict(
-        flip_probability=0.5,
-        intensity_scale=(0.9, 1.1),
-        intensity_shift=(-0.1, 0.1),
+        flip_probability=0.5, intensity_scale=(0.9, 1.1), intensity_shift=(-0.1, 0.1),
         intensity_per_row=released,
-    )
+    )  # fmt: skip
     config.model = dict(
         name="cga_unet",
         variant="paper" if variant == "paper" else "released",
@@ -94,4 +92,9 @@ def get_config(variant="demo"):
     config.evaluation = dict(
         convention="auto", hd95_method="auto", tolerance_mm=1.0, validation_cases=4, test_root=""
     )
+    config.explain = dict(
+        methods=(), cases=(), count=8, pictures=4, samples=8, noise=0.15, steps=8, layer="",
+        window=0.25, region="WT", curve_steps=8, tolerance=0.05, sanity_cases=2, compare="",
+        bootstrap=1000, chunk=1, seed=0,
+    )  # fmt: skip
     return config

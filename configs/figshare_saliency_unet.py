@@ -34,7 +34,7 @@ def get_config():
         validation_fraction=0.15, test_fraction=0.063, test_fold=0, validation_fold=0,
         duplicates="together", near_duplicates=True, seed=0,
     )  # fmt: skip
-    config.batches = dict(batch_size=32, accumulate=1, threads=1, prefetch_batches=8)
+    config.batches = dict(batch_size=16, accumulate=1, threads=1, prefetch_batches=8)
     config.augment = dict(
         flip_left_right=0.0, flip_up_down=0.0, rotation_degrees=0.0, shift=0.0,
         zoom=(1.0, 1.0), stretch=(1.0, 1.0), shear_degrees=0.0, outside="zero",
@@ -63,5 +63,10 @@ def get_config():
     config.evaluation = dict(
         batch_size=32, mirror=False, calibrate=True, bootstrap=1000, permutations=1000,
         by_patient=False,
+    )  # fmt: skip
+    config.explain = dict(
+        methods=(), cases=(), count=200, pictures=8, samples=25, noise=0.15, steps=32, layer="",
+        window=0.125, region="WT", curve_steps=16, tolerance=0.05, sanity_cases=16, compare="",
+        bootstrap=1000, chunk=32, seed=0,
     )  # fmt: skip
     return config

@@ -15,6 +15,7 @@ def get_config():
     config = ml_collections.ConfigDict()
     config.task = "classification"
     config.seed = 0
+    config.permute_labels = False  # True: a control that can learn nothing of the classes
     config.repeats = 1  # so many runs with seeds seed, seed + 1 and so on
     config.variants = ()
     config.score = "val/accuracy"  # what decides which weights are the best
@@ -64,6 +65,11 @@ def get_config():
     config.evaluation = dict(
         batch_size=64, mirror=False, calibrate=True, bootstrap=1000, permutations=1000,
         by_patient=False,
+    )  # fmt: skip
+    config.explain = dict(
+        methods=(), cases=(), count=200, pictures=8, samples=25, noise=0.15, steps=32, layer="",
+        window=0.125, region="WT", curve_steps=16, tolerance=0.05, sanity_cases=16, compare="",
+        bootstrap=1000, chunk=32, seed=0,
     )  # fmt: skip
     config.published = {}
     return config

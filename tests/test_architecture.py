@@ -26,6 +26,7 @@ ALLOWED = {
     "weights": {"models"},
     "losses": {"models", "layers"},
     "training": {"augment", "models", "losses"},
+    "explain": {"layers", "models"},
     "inference": {"scans"},
     "evaluation": {"scans"},
     "report": {"evaluation"},
@@ -33,7 +34,7 @@ ALLOWED = {
     "parallel": {"layers", "host_memory"},
     "complexity": set(),
     "experiment": {
-        "augment", "batches", "evaluation", "inference", "losses", "models", "records",
+        "augment", "batches", "evaluation", "explain", "inference", "losses", "models", "records",
         "scans", "training",
     },
     "main": {"jobs", "parallel"},

@@ -5,7 +5,12 @@ the scores of a cohort into flat names and numbers, and ``write_case_table`` and
 ``summary_markdown`` write them down. The parts below them can be used alone.
 """
 
-from brainjax.evaluation.bootstrap import bootstrap_intervals, interval_numbers, permutation_p_value
+from brainjax.evaluation.bootstrap import (
+    bootstrap_intervals,
+    bootstrap_means,
+    interval_numbers,
+    permutation_p_value,
+)
 from brainjax.evaluation.calibration import (
     ReliabilityBins,
     apply_temperature,
@@ -22,6 +27,23 @@ from brainjax.evaluation.classification import (
 )
 from brainjax.evaluation.conventions import CONVENTIONS, Convention, LesionRule, get_convention
 from brainjax.evaluation.lesions import LesionScores, score_lesions
+from brainjax.evaluation.localization import (
+    LocalizationScore,
+    centre_map,
+    insertion_deletion,
+    score_localization,
+)
+from brainjax.evaluation.localization_tables import (
+    BASELINES,
+    MapScore,
+    MethodSummary,
+    interval_text,
+    localization_markdown,
+    localization_numbers,
+    summarize_localization,
+    write_map_scores,
+)
+from brainjax.evaluation.map_similarity import rank_correlation, structural_similarity
 from brainjax.evaluation.overlap import OverlapCounts, count_overlap, dice, sensitivity, specificity
 from brainjax.evaluation.prediction_tables import (
     PatientPredictions,
@@ -44,6 +66,7 @@ from brainjax.evaluation.surface import (
 from brainjax.evaluation.tables import read_case_table, summary_markdown, write_case_table
 
 __all__ = [
+    "BASELINES",
     "CONVENTIONS",
     "HD95_METHODS",
     "NSD_METHODS",
@@ -52,6 +75,9 @@ __all__ = [
     "Convention",
     "LesionRule",
     "LesionScores",
+    "LocalizationScore",
+    "MapScore",
+    "MethodSummary",
     "OverlapCounts",
     "PatientPredictions",
     "PredictionTable",
@@ -61,6 +87,8 @@ __all__ = [
     "aggregate_by_patient",
     "apply_temperature",
     "bootstrap_intervals",
+    "bootstrap_means",
+    "centre_map",
     "classification_curves",
     "classification_markdown",
     "compute_surface_distances",
@@ -71,8 +99,13 @@ __all__ = [
     "fit_temperature",
     "get_convention",
     "hausdorff_distance",
+    "insertion_deletion",
     "interval_numbers",
+    "interval_text",
+    "localization_markdown",
+    "localization_numbers",
     "permutation_p_value",
+    "rank_correlation",
     "read_case_table",
     "read_prediction_table",
     "reliability_bins",
@@ -80,12 +113,16 @@ __all__ = [
     "score_case",
     "score_classification",
     "score_lesions",
+    "score_localization",
     "sensitivity",
     "specificity",
+    "structural_similarity",
     "summarise_repeats",
     "summarize",
+    "summarize_localization",
     "summary_markdown",
     "surface_dice",
     "write_case_table",
+    "write_map_scores",
     "write_prediction_table",
 ]

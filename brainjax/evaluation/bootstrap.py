@@ -80,6 +80,39 @@ def bootstrap_intervals(
     return {name: _interval(np.concatenate(scores), tails) for name, scores in drawn.items()}
 
 
+def bootstrap_means(
+    values: np.ndarray,
+    *,
+    groups: Sequence[str] | np.ndarray | None = None,
+    samples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> np.ndarray:
+    """Percentile bootstrap intervals of the means of several columns, drawing patients.
+
+    Args:
+      values: floats ``[n, M]``; NaN is left out of its column's mean.
+      groups: patient id of each row, as in ``bootstrap_intervals``.
+      samples: number of bootstrap samples.
+      confidence: share of the samples inside the interval.
+      seed: seed of the draws.
+
+    Returns:
+      Low and high limits ``[M, 2]``; NaN for a column without values.
+
+    >>> bootstrap_means(np.array([[1.0], [1.0]]), samples=10).tolist()
+    [[1.0, 1.0]]
+    """
+    members = number_groups(groups, len(values))
+    defined = ~np.isnan(values)
+    filled = np.where(defined, values, 0.0)
+    random = np.random.default_rng(seed)
+    weights = _draw(random, int(members.max()) + 1, samples)[members]  # [n, samples]
+    means = divide(filled.T @ weights, defined.astype(np.float64).T @ weights)
+    tails = ((1 - confidence) / 2, (1 + confidence) / 2)
+    return np.array([_interval(column, tails) for column in means])
+
+
 def interval_numbers(
     intervals: Mapping[str, tuple[float, float]], prefix: str, *, permutation_p: float | None = None
 ) -> dict[str, float]:

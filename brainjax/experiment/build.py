@@ -13,7 +13,15 @@ from brainjax.experiment.segmentation import Experiment, build_segmentation
 
 TASKS = ("segmentation", "classification", "reconstruction")
 
-ADDED = {"batches": {"accumulate": 1}}
+ADDED: dict[str, dict[str, Any]] = {
+    "batches": {"accumulate": 1},
+    "explain": {
+        "methods": (), "cases": (), "count": 200, "pictures": 8, "samples": 25, "noise": 0.15,
+        "steps": 32, "layer": "", "window": 0.125, "region": "WT", "curve_steps": 16,
+        "tolerance": 0.05, "sanity_cases": 16, "compare": "", "bootstrap": 1000, "chunk": 32,
+        "seed": 0,
+    },
+}  # fmt: skip
 """Keys that saved configurations may lack, and the values that stand for what was done then."""
 
 
@@ -29,11 +37,11 @@ def build(
     Raises:
       InputError: a section or a key is missing or unknown, or a value is refused.
     """
-    plain = {"task": "segmentation", **plain_values(config)}
+    plain = {"task": "segmentation", "explain": ADDED["explain"], **plain_values(config)}
     if plain["task"] not in TASKS:
         raise InputError(f"task {plain['task']!r}: expected one of {TASKS}")
     if plain["task"] == "classification":
-        return build_classification(plain)
+        return build_classification({"permute_labels": False, **plain})
     if plain["task"] == "reconstruction":
         return build_reconstruction(plain)
     return build_segmentation(plain)
@@ -45,5 +53,8 @@ def complete_saved(config: Mapping[str, Any]) -> dict[str, Any]:
     >>> complete_saved({"task": "segmentation", "batches": {"batch_size": 2}})["batches"]
     {'accumulate': 1, 'batch_size': 2}
     """
-    added = {name: {**keys, **config[name]} for name, keys in ADDED.items() if name in config}
-    return {"task": "segmentation", **config, **added}
+    complete = {"task": "segmentation", "explain": {}, **config}
+    if complete["task"] == "classification":
+        complete = {"permute_labels": False, **complete}
+    added = {name: {**keys, **complete[name]} for name, keys in ADDED.items() if name in complete}
+    return {**complete, **added}

@@ -22,6 +22,7 @@ from brainjax.experiment.classification_options import (
     SmoteOptions,
     WeightsOptions,
 )
+from brainjax.experiment.explain_options import ExplainOptions
 from brainjax.experiment.sections import (
     check_keys,
     make,
@@ -52,6 +53,8 @@ class ClassificationExperiment:
     Attributes:
       config: what it was made from.
       accumulate: micro-batches of a step, see ``training.train_step``.
+      permute_labels: whether the training images get each other's labels: a control, whose
+        maps should differ from those of a network that has learnt something.
     """
 
     config: dict[str, Any]
@@ -71,6 +74,8 @@ class ClassificationExperiment:
     optimizer: OptimizerOptions
     loop: LoopOptions
     evaluation: ClassificationEvaluationOptions
+    explain: ExplainOptions
+    permute_labels: bool
     published: tuple[tuple[str, float], ...]
     variants: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
 
@@ -205,10 +210,11 @@ def build_classification(plain: Mapping[str, Any]) -> ClassificationExperiment:
         "optimizer": OptimizerOptions,
         "loop": LoopOptions,
         "evaluation": ClassificationEvaluationOptions,
+        "explain": ExplainOptions,
     }
     plain = _with_made_up(plain)
-    known = {*sections, "augment", "batches", "model", "objective", "published", "repeats",
-             "score", "seed", "split", "task", "variants"}  # fmt: skip
+    known = {*sections, "augment", "batches", "model", "objective", "permute_labels", "published",
+             "repeats", "score", "seed", "split", "task", "variants"}  # fmt: skip
     check_keys("config", plain, known, needed=known)
     if not isinstance(plain["repeats"], int) or plain["repeats"] < 1:
         raise InputError(f"repeats {plain['repeats']}: expected 1 or more runs")
@@ -225,6 +231,7 @@ def build_classification(plain: Mapping[str, Any]) -> ClassificationExperiment:
         seed=plain["seed"],
         repeats=plain["repeats"],
         score=plain["score"],
+        permute_labels=bool(plain["permute_labels"]),
         split=make_section(
             SliceSplitOptions, "split", dict(plain["split"], by=plain["data"]["split"])
         ),

@@ -28,6 +28,7 @@ ENCODER_STARTS = ("autoencoder", "random")
 _MODEL_KEYS = {"name", "widths", "dtype"}
 
 _FIXED: dict[str, Any] = {
+    "permute_labels": False,
     "repeats": 1,
     "variants": (),
     "smote": {"ratio": 0.0, "classes": (), "neighbours": 5},
@@ -131,7 +132,7 @@ def build_reconstruction(plain: Mapping[str, Any]) -> ReconstructionExperiment:
       InputError: a section or a key is missing or unknown, or a value is refused.
     """
     sections = {"task", "seed", "score", "data", "made_up", "series", "images", "split", "batches",
-                "augment", "model", "objective", "optimizer", "loop", "evaluation",
+                "augment", "model", "objective", "optimizer", "loop", "evaluation", "explain",
                 "reconstruction"}  # fmt: skip
     check_keys("config", plain, sections, needed=sections)
     options = make_section(ReconstructionOptions, "reconstruction", plain["reconstruction"])

@@ -16,6 +16,7 @@ from brainjax.augment import AugmentOptions, augment_volumes
 from brainjax.batches import PipelineOptions
 from brainjax.errors import InputError
 from brainjax.evaluation import HD95_METHODS, get_convention
+from brainjax.experiment.explain_options import ExplainOptions
 from brainjax.experiment.sections import (
     Options,
     check_keys,
@@ -166,6 +167,7 @@ class Experiment:
     loop: LoopOptions
     inference: InferenceOptions
     evaluation: EvaluationOptions
+    explain: ExplainOptions
 
     def make_model(self, num_classes: int) -> nn.Module:
         """The network for so many classes."""
@@ -247,6 +249,7 @@ def build_segmentation(config: Mapping[str, Any]) -> Experiment:
         "optimizer": OptimizerOptions,
         "loop": LoopOptions,
         "evaluation": EvaluationOptions,
+        "explain": ExplainOptions,
     }
     known = {*sections, "task", "seed", "batches", "model", "objective", "inference"}
     check_keys("config", plain, known, needed=known)

@@ -82,10 +82,10 @@ def finish_reconstruction(built: ReconstructionExperiment, data: SliceData, work
         autoencoder=autoencoders[-1].variables, classifier=classifiers[-1].variables,
         pictured=[number for row in pictured for number in row],
     )  # fmt: skip
-    kernel = autoencoders[-1].variables["batch_stats"]["location"]["kernel"]
+    gain = float(np.sum(autoencoders[-1].variables["batch_stats"]["location"]["kernel"]))
     numbers: dict[str, float] = {
         "part/slices": float(len(chosen)),
-        "location/gain": float(np.sum(kernel)),  # what it multiplies a grey image by
+        "location/gain": gain,
     }
     for place, snapshot in enumerate(autoencoders):
         for name, side in sides.items():
@@ -119,11 +119,22 @@ def finish_reconstruction(built: ReconstructionExperiment, data: SliceData, work
         verdict=saliency.verdict,
         summary=numbers,
         environment=versions(),
-        notes=(*data.notes, *saliency.notes),
+        notes=(*data.notes, *saliency.notes, *_note_on_grey(data, chosen, gain)),
     )
     write_reconstruction_report(workdir / "report.html", report)
     _write_summary(workdir / "summary.md", report)
     print("\n", *saliency.verdict, f"report: {workdir / 'report.html'}", sep="\n", flush=True)
+
+
+def _note_on_grey(data: SliceData, chosen: Sequence[int], gain: float) -> tuple[str, ...]:
+    """In grey images the frozen path cannot do what the paper wants of it."""
+    images = data.images
+    if any((images[number] != images[number][..., :1]).any() for number in chosen):
+        return ()
+    return (
+        f"The images are grey: their channels are equal, so the frozen 1x1 path is the image times "
+        f"{gain:.2f}. It carries brightness, not place alone as the paper has it.",
+    )
 
 
 def _choose(

@@ -253,10 +253,11 @@ def overridden(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[
     changed = experiment.complete_saved(config)
     for name, value in overrides.items():
         section, _, key = name.partition(".")
-        if section not in ("inference", "evaluation") or (key not in changed.get(section, ())):
+        known = section in ("inference", "evaluation", "explain")
+        if not known or key not in changed.get(section, ()):
             raise InputError(
                 f"--config.{name}: a trained network's own settings stay; "
-                "only inference and evaluation settings can change here"
+                "only inference, evaluation and explain settings can change here"
             )
         changed[section] = {**changed[section], key: value}
     return changed

@@ -133,6 +133,7 @@ def make_saliency(
     explain = _compiled_maps(built, len(data.class_names))
     joined = join_classifier(autoencoder, classifier)
     shape = data.images.shape[1:3]
+    tolerance = built.classification.explain.tolerance * max(shape)
     baselines = {"uniform": np.ones(shape), "centre": centre_map(shape)}
     shown: dict[int, ShownSlice] = {}
     scores: list[MapScore] = []
@@ -147,8 +148,9 @@ def make_saliency(
             own = {name: values[place] for name, values in maps.items()}
             rows = {}
             if number in tumours:
+                every = {**own, **baselines}
                 rows = {
-                    name: _score(data, number, name, {**own, **baselines}[name], tumours[number])
+                    name: _score(data, number, name, every[name], tumours[number], tolerance)
                     for name in MAPS
                 }
                 scores += rows.values()
@@ -188,9 +190,15 @@ def _compiled_maps(built: ReconstructionExperiment, num_classes: int) -> Any:
 
 
 def _score(
-    data: SliceData, number: int, method: str, values: np.ndarray, tumour: np.ndarray
+    data: SliceData,
+    number: int,
+    method: str,
+    values: np.ndarray,
+    tumour: np.ndarray,
+    tolerance: float,
 ) -> MapScore:
-    record, found = data.records.slices[number], score_localization(values, tumour)
+    record = data.records.slices[number]
+    found = score_localization(values, tumour, tolerance=tolerance)
     measures = ("saliency_share", "area_share", "ratio", "pointing", "auroc")
     return MapScore(
         case_id=record.slice_id,
@@ -245,8 +253,8 @@ def _summarize(
 def _verdict(found: Sequence[MethodSummary]) -> tuple[str, ...]:
     """Whether each map is adequate to localise, with the numbers that say so.
 
-    It is when its AUROC is above that of every baseline and its greatest value lies in the
-    tumour more often than not, each by the whole interval.
+    It is when its AUROC is above that of every baseline and its greatest value lies in or
+    near the tumour more often than not, each by the whole interval.
     """
     adequate, sentences = [], []
     for row in found:
@@ -259,8 +267,8 @@ def _verdict(found: Sequence[MethodSummary]) -> tuple[str, ...]:
         sentences.append(
             f"{words[:1].upper()}{words[1:]}: {'' if finds else 'not '}adequate ({row.verdict}). "
             f"AUROC {_told(row.means['auroc'])}, against the image's own brightness {low:+.3f} to "
-            f"{high:+.3f}; greatest value in the tumour in {_told(row.means['pointing'])} of "
-            f"{row.cases} slices; {row.means['ratio'][0]:.2f} times as much of the map as of the "
+            f"{high:+.3f}; greatest value in or near the tumour in {_told(row.means['pointing'])} "
+            f"of {row.cases} slices; {row.means['ratio'][0]:.2f} times as much of the map as of the "
             "area inside."
         )
     refuting = [MAPS[name] for name in PAPERS_MAPS if name in adequate]

@@ -13,6 +13,8 @@ from brainjax.errors import InputError
 from brainjax.experiment import ClassificationExperiment, ReconstructionExperiment
 from brainjax.jobs.classify import classify
 from brainjax.jobs.evaluate import evaluate
+from brainjax.jobs.explain_slices import explain_slices
+from brainjax.jobs.explain_volumes import explain_volumes
 from brainjax.jobs.predict import predict
 from brainjax.jobs.predictor import task_of
 from brainjax.jobs.prepare import find_data, prepare
@@ -36,9 +38,9 @@ def run(
     """Runs one job.
 
     Args:
-      mode: ``train``, ``prepare``, ``evaluate`` or ``predict``.
-      config: the configuration; predict reads the checkpoint's own instead, and needs
-        it only for a file of released weights.
+      mode: ``train``, ``prepare``, ``evaluate``, ``predict`` or ``explain``.
+      config: the configuration; predict and explain read the checkpoint's own instead, and
+        predict needs it only for a file of released weights.
       overrides: what the command line changed in it, dotted names to values.
       workdir: the run's folder.
       inputs: what to predict.
@@ -62,12 +64,7 @@ def run(
             )
         trained = _trained(list(checkpoints) or [_required(workdir)])
         output = output or _required(workdir, "--output (or --workdir)") / "predictions"
-        task = task_of(trained[0])
-        if task == "reconstruction":
-            raise InputError(
-                f"{trained[0]}: holds an autoencoder; predict with 'classifier' beside it"
-            )
-        if task == "classification":
+        if _task_of(trained[0]) == "classification":
             return classify(checkpoints=trained, inputs=inputs, output=output, overrides=overrides)
         return predict(
             checkpoints=trained,
@@ -77,6 +74,8 @@ def run(
             overrides=overrides,
             write_probabilities=write_probabilities,
         )
+    if mode == "explain":
+        return _explain(workdir, inputs, output, checkpoints, overrides)
     if config is None:
         raise InputError("--config is missing; for example --config=configs/cga.py")
     folder = _required(workdir)
@@ -121,8 +120,34 @@ def _run_reconstruction(
     return reconstruct(built, folder)
 
 
+def _explain(
+    workdir: Path | None,
+    inputs: Sequence[Path],
+    output: Path | None,
+    checkpoints: Sequence[Path],
+    overrides: Mapping[str, Any],
+) -> int:
+    trained = _trained(list(checkpoints) or [_required(workdir)])
+    if len(trained) > 1:
+        raise InputError(
+            f"explain takes one network, found {len(trained)}; choose one, such as {trained[0]}"
+        )
+    job = explain_slices if _task_of(trained[0]) == "classification" else explain_volumes
+    return job(
+        trained[0], inputs=inputs, overrides=overrides,
+        output=output or _required(workdir, "--output (or --workdir)") / "explanation",
+    )  # fmt: skip
+
+
 def _trained(paths: Sequence[Path]) -> list[Path]:
     return [run for path in paths for run in runs_in(path)]
+
+
+def _task_of(run: Path) -> str:
+    task = task_of(run)
+    if task == "reconstruction":
+        raise InputError(f"{run}: holds an autoencoder; give the folder 'classifier' beside it")
+    return task
 
 
 def _required(path: Path | None, option: str = "--workdir") -> Path:

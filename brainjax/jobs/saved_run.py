@@ -17,7 +17,7 @@ from brainjax.files import read_json, write_json
 from brainjax.jobs.predictor import versions
 from brainjax.jobs.prepare import Data
 
-_FREE_SECTIONS = ("loop", "evaluation", "inference", "published", "repeats")
+_FREE_SECTIONS = ("loop", "evaluation", "inference", "published", "repeats", "explain")
 _FREE_KEYS = {
     "data": ("root", "records", "needs_root"),  # the cases are compared by name
     "batches": ("workers", "threads", "prefetch_batches"),  # they do not change the batches

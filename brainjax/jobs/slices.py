@@ -28,6 +28,11 @@ MADE_UP_NOTE = (
     "Made-up images: these scores say that the software works, nothing about real tumours."
 )
 
+PERMUTED_NOTE = (
+    "The training images have each other's labels (permute_labels): a control that can learn "
+    "nothing of the classes."
+)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SliceData:
@@ -101,7 +106,12 @@ def find_slice_data(built: ClassificationExperiment, workdir: Path) -> SliceData
             f"data.split={built.data.split}: {len(split.training)} training and "
             f"{len(split.validation)} validation images; raise or lower split.validation_fraction"
         )
-    images, labels, training = _with_synthetic(built, records, split)
+    known = records.labels
+    more: tuple[str, ...] = ()
+    if built.permute_labels:
+        known, more = _permuted(known, split.training, built.seed), (PERMUTED_NOTE,)
+        print(f"note: {PERMUTED_NOTE}", flush=True)
+    images, labels, training = _with_synthetic(built, records, known, split)
     texture = texture_features(images) if built.data.texture else None
     return SliceData(
         records=records,
@@ -110,13 +120,20 @@ def find_slice_data(built: ClassificationExperiment, workdir: Path) -> SliceData
         labels=labels,
         training=training,
         texture=texture,
-        notes=(*notes, *split.notes),
+        notes=(*notes, *more, *split.notes),
     )
 
 
 def data_root(built: ClassificationExperiment, workdir: Path) -> Path:
     """Folder of the data set: the user's, or that of the made-up images in ``workdir``."""
     return Path(built.data.root) if built.data.root else workdir / "made_up"
+
+
+def _permuted(labels: np.ndarray, chosen: tuple[int, ...], seed: int) -> np.ndarray:
+    """The labels with those of the chosen images dealt out among these anew."""
+    dealt = labels.copy()
+    dealt[list(chosen)] = np.random.default_rng(seed).permutation(labels[list(chosen)])
+    return dealt
 
 
 def prepare_slice_records(
@@ -162,11 +179,11 @@ def prepare_slice_records(
 
 
 def _with_synthetic(
-    built: ClassificationExperiment, records: SliceRecords, split: SliceSplit
+    built: ClassificationExperiment, records: SliceRecords, known: np.ndarray, split: SliceSplit
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
     """Images, labels and training numbers, with SMOTE's images at the end when asked for."""
     if not built.smote.ratio:
-        return records.images, records.labels, split.training
+        return records.images, known, split.training
     unknown = sorted(set(built.smote.classes) - set(records.class_names))
     if unknown:
         raise InputError(
@@ -176,7 +193,7 @@ def _with_synthetic(
     chosen = list(split.training)
     images, labels = oversample(
         records.images[chosen],
-        records.labels[chosen],
+        known[chosen],
         ratio=built.smote.ratio,
         classes=tuple(records.class_names.index(name) for name in built.smote.classes),
         neighbours=built.smote.neighbours,
@@ -184,10 +201,10 @@ def _with_synthetic(
     )
     added = len(labels) - len(chosen)
     print(f"SMOTE: {added} synthetic training images", flush=True)
-    total = len(records.labels)
+    total = len(known)
     return (
         np.concatenate([records.images, images[len(chosen) :]]),
-        np.concatenate([records.labels, labels[len(chosen) :]]).astype(np.int32),
+        np.concatenate([known, labels[len(chosen) :]]).astype(np.int32),
         (*split.training, *range(total, total + added)),
     )
 

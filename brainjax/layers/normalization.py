@@ -16,6 +16,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from brainjax.layers.activation import ReLU
+
 
 class GroupNorm(nn.Module):
     """Normalises groups of channels over all voxels of one example.
@@ -169,7 +171,7 @@ def _apply(
     shift = bias[None] - mean * factor
     y = _fold_last_axis(x).astype(jnp.float32) * _spread(factor, x) + _spread(shift, x)
     if module.relu:
-        y = nn.relu(y)
+        y = ReLU()(y)
     return y.astype(module.dtype or x.dtype).reshape(x.shape)
 
 

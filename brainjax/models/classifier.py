@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from brainjax.errors import InputError
+from brainjax.layers.activation import ReLU
 from brainjax.layers.image_pooling import global_average_pool
 from brainjax.layers.initialization import uniform_fan_in
 from brainjax.models.outputs import ClassificationOutput
@@ -57,7 +58,7 @@ class ClassifierHead(nn.Module):
         for (name, width), share in zip(self.hidden, self.dropout, strict=False):
             x = nn.Dropout(share, deterministic=not train)(x)
             dense = nn.Dense(width, kernel_init=self.hidden_init, dtype=self.dtype, name=name)
-            x = nn.relu(dense(x))
+            x = ReLU()(dense(x))
         x = nn.Dropout(self.dropout[-1], deterministic=not train)(x)
         last = nn.Dense(
             self.num_classes, kernel_init=self.last_init, dtype=jnp.float32, name=self.last

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 
 from brainjax.errors import InputError
+from brainjax.layers.activation import ReLU
 from brainjax.layers.convolution import convolve
 from brainjax.layers.image_pooling import max_pool
 from brainjax.layers.normalization import BatchNorm
@@ -77,7 +78,7 @@ class CNNBody(nn.Module):
                 norm = BatchNorm(relu=True, dtype=self.dtype, name=f"norm{index}")
                 x = norm(x, train=train)
             else:
-                x = nn.relu(x)
+                x = ReLU()(x)
         return x
 
 

@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 
 from brainjax.errors import InputError
+from brainjax.layers.activation import ReLU
 from brainjax.layers.convolution import Conv
 from brainjax.layers.image_pooling import max_pool
 from brainjax.layers.normalization import BatchNorm
@@ -68,7 +69,7 @@ class ResNetBlock(nn.Module):
         if x.shape != y.shape:
             x = self._conv(y.shape[-1], 1, self.strides, "downsample_0")(x)
             x = BatchNorm(dtype=self.dtype, name="downsample_1")(x, train=train)
-        return nn.relu(x + y)
+        return ReLU()(x + y)
 
     def _conv(self, features: int, size: int, strides: int, name: str) -> Conv:
         return Conv(

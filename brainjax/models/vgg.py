@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 
 from brainjax.errors import InputError
+from brainjax.layers.activation import ReLU
 from brainjax.layers.convolution import Conv
 from brainjax.layers.image_pooling import adaptive_average_pool, max_pool
 from brainjax.layers.normalization import BatchNorm
@@ -75,7 +76,7 @@ class VGGBody(nn.Module):
                     norm = BatchNorm(relu=True, dtype=self.dtype, name=f"features_{index + 1}")
                     x = norm(x, train=train)
                 else:
-                    x = nn.relu(x)
+                    x = ReLU()(x)
                 index += 3 if self.batch_norm else 2
         return x
 

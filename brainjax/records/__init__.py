@@ -2,7 +2,7 @@
 
 from brainjax.records.builders import RecordOptions
 from brainjax.records.duplicates import find_duplicates
-from brainjax.records.fit_image import fit_image
+from brainjax.records.fit_image import fit_image, fit_region
 from brainjax.records.prepare import prepare_records
 from brainjax.records.schema import SCHEMA_VERSION, CaseRecord
 from brainjax.records.slice_records import SliceRecords, open_slices, prepare_slices
@@ -27,6 +27,7 @@ __all__ = [
     "StoredCase",
     "find_duplicates",
     "fit_image",
+    "fit_region",
     "glcm_energy",
     "open_records",
     "open_slices",

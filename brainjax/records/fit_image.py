@@ -52,6 +52,30 @@ def fit_image(image: np.ndarray, options: SliceRecordOptions) -> np.ndarray:
     )
 
 
+def fit_region(region: np.ndarray, image: np.ndarray, options: SliceRecordOptions) -> np.ndarray:
+    """Brings a region of an image to where ``fit_image`` brings what it marks.
+
+    Args:
+      region: bool [H, W].
+      image: the image that it belongs to, uint8 [H, W, C].
+      options: the target.
+
+    Returns:
+      bool [h, w]: pixels of which at least half belong to the region.
+
+    Raises:
+      InputError: the channels can not be made from the image's.
+    """
+    image = as_channels(image, 1) if options.channels == 1 else image
+    top, left, bottom, right = head_box(image) if options.crop_to_head else (0, 0, *image.shape[:2])
+    plane = region[..., None].astype(np.uint8) * 255
+    if options.fit == "pad":
+        plane, (top, left, bottom, right) = _pad_to_aspect(
+            plane[top:bottom, left:right], options.image_size
+        )
+    return _resize(plane, (top, left, bottom, right), options.image_size)[..., 0] >= 128
+
+
 def head_box(image: np.ndarray) -> Box:
     """Finds the box of the head: what is brighter than the dark around it.
 

@@ -30,6 +30,17 @@ from brainjax.report.figures import draw_curves, draw_scores, png_bytes, save_fi
 from brainjax.report.page import RunReport, render_report, write_report
 from brainjax.report.reconstruction_page import write_reconstruction_report
 from brainjax.report.reconstruction_report import PicturedSlice, ReconstructionReport
+from brainjax.report.saliency_figures import (
+    MapPicture,
+    draw_cascade,
+    draw_localization,
+    draw_maps,
+)
+from brainjax.report.saliency_page import (
+    SaliencyReport,
+    render_saliency_report,
+    write_saliency_report,
+)
 from brainjax.report.sample_figures import draw_samples
 
 __all__ = [
@@ -37,16 +48,21 @@ __all__ = [
     "CaseExample",
     "ClassificationReport",
     "EvaluatedPart",
+    "MapPicture",
     "PicturedSlice",
     "ReconstructionReport",
     "RunReport",
+    "SaliencyReport",
     "SampleImage",
     "compare_runs",
+    "draw_cascade",
     "draw_case",
     "draw_class_distribution",
     "draw_comparison",
     "draw_confusion",
     "draw_curves",
+    "draw_localization",
+    "draw_maps",
     "draw_precision_recall",
     "draw_reliability",
     "draw_roc",
@@ -57,6 +73,7 @@ __all__ = [
     "png_bytes",
     "render_classification_report",
     "render_report",
+    "render_saliency_report",
     "save_figure",
     "select_examples",
     "select_extremes",
@@ -65,4 +82,5 @@ __all__ = [
     "write_comparison_report",
     "write_reconstruction_report",
     "write_report",
+    "write_saliency_report",
 ]

@@ -168,7 +168,7 @@ def draw_saliency(rows: Sequence[PicturedSlice], *, title: str) -> Figure | None
         return None
     heads = ("image", "autoencoder", "joined U-Net", "joined: change", "gradient",
              "gradient over image")  # fmt: skip
-    figure, axes = _grid(len(rows), len(heads), title, extra=0.5)
+    figure, axes = _grid(len(rows), len(heads), title, extra=0.3)
     for line, row in zip(axes, rows, strict=True):
         pictures = (row.image, row.sides["both"][-1], row.joined)
         for cell, picture in zip(line, pictures, strict=False):

@@ -44,7 +44,7 @@ CAPTIONS = {
     "layers that never trained. It may show places, and should not show brightness as it is.",
     "figure_10_left": "Figure 10, the first control: the trained layers beside a frozen path drawn "
     "anew. What is right here was learned by the trained layers.",
-    "errors": "Error of the whole and of both controls.",
+    "errors": "Error of the whole and of both controls, on a logarithmic scale.",
     "figure_11_accuracy": "Figure 11: the encoder as a classifier (the paper shows epochs 80 to "
     "100).",
     "figure_12_confusion": "Figure 12: confusion matrices of the encoder as a classifier.",
@@ -145,7 +145,12 @@ def _localisation_table(report: ReconstructionReport) -> str:
     verdict = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in report.verdict[1:])
     head = f"<tr><th>map</th>{heads}<th>by its AUROC</th></tr>"
     table = table_html(head, rows, caption=caption)
-    return f"{table}<ul>{verdict}</ul>"
+    rule = (
+        "A map is called adequate when its AUROC is above that of the image's brightness and of a "
+        "Gaussian in the middle, and its greatest value lies in or near the tumour in more than "
+        "half of the slices, each by the whole interval."
+    )
+    return f'{table}<ul>{verdict}</ul><p class="note">{rule}</p>'
 
 
 def _errors_table(report: ReconstructionReport) -> str:

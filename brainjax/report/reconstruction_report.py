@@ -30,7 +30,7 @@ MAPS = {
 METRICS = {
     "auroc": "AUROC as a tumour detector",
     "ratio": "share of the map inside / share of the area",
-    "pointing": "greatest value in the tumour, share of slices",
+    "pointing": "greatest value in or near the tumour, share of slices",
 }
 """Scores of a map in words."""
 

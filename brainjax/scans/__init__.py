@@ -15,6 +15,7 @@ from brainjax.scans.scan import MODALITIES, CaseFiles, Cohort, Grid, Volume
 from brainjax.scans.series_slice import read_series_slice
 from brainjax.scans.slice import Slice, SliceFile, SliceSet
 from brainjax.scans.slices import SOURCES, find_slices, find_slices_to_predict, read_slice
+from brainjax.scans.tumour_region import read_boxes, read_region
 
 __all__ = [
     "CONVENTIONS",
@@ -44,8 +45,10 @@ __all__ = [
     "find_slices_to_predict",
     "from_lps",
     "new_grid",
+    "read_boxes",
     "read_image",
     "read_image_file",
+    "read_region",
     "read_series",
     "read_series_slice",
     "read_slice",

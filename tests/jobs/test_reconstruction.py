@@ -182,7 +182,7 @@ def test_mistakes_are_one_line(finished, figshare, tmp_path) -> None:
         run("train", finished, {**changes, "optimizer.learning_rate": 0.1})
     with pytest.raises(InputError, match="autoencoder: not trained yet"):
         run("evaluate", tmp_path, changes)
-    with pytest.raises(InputError, match=r"autoencoder; predict with .classifier."):
+    with pytest.raises(InputError, match=r"autoencoder; give the folder .classifier."):
         run("predict", finished / "autoencoder", {}, inputs=[figshare])
     with pytest.raises(InputError, match="encoder_from 'both': expected one of"):
         run("train", tmp_path, {"reconstruction.encoder_from": "both"})
