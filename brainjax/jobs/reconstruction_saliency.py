@@ -268,8 +268,8 @@ def _verdict(found: Sequence[MethodSummary]) -> tuple[str, ...]:
             f"{words[:1].upper()}{words[1:]}: {'' if finds else 'not '}adequate ({row.verdict}). "
             f"AUROC {_told(row.means['auroc'])}, against the image's own brightness {low:+.3f} to "
             f"{high:+.3f}; greatest value in or near the tumour in {_told(row.means['pointing'])} "
-            f"of {row.cases} slices; {row.means['ratio'][0]:.2f} times as much of the map as of the "
-            "area inside."
+            f"of {row.cases} slices; {row.means['ratio'][0]:.2f} times as much of the map as of "
+            "the area inside."
         )
     refuting = [MAPS[name] for name in PAPERS_MAPS if name in adequate]
     judgement = f"refuted by: {'; '.join(refuting)}" if refuting else "confirmed"
