@@ -26,7 +26,7 @@ ALLOWED = {
     "weights": {"models"},
     "losses": {"models", "layers"},
     "training": {"augment", "layers", "losses", "models", "parallel"},
-    "explain": {"layers"},
+    "explain": {"layers", "models"},
     "inference": {"scans"},
     "evaluation": {"scans"},
     "report": {"evaluation", "scans"},

@@ -135,7 +135,7 @@ def test_every_classifier_builds(name: str) -> None:
 
 def test_every_configuration_file_is_covered() -> None:
     covered = {name.partition(":")[0] for name in CLASSIFIERS} | {
-        "cga", "comparators", "kaggle4_best",
+        "cga", "cga_ablations", "comparators", "figshare_saliency_unet", "kaggle4_best",
     }  # fmt: skip
     assert covered == {path.stem for path in CONFIGS.glob("[!_]*.py")}
 
@@ -145,6 +145,20 @@ def test_without_data_the_made_up_set_s_size_and_epochs_count(name: str) -> None
     built = experiment.build(classifier_config(name, root=""))
     assert built.images.image_size == tuple(built.made_up.image_size)
     assert built.loop.epochs == built.made_up.epochs
+
+
+def test_the_saliency_unet_builds_with_and_without_data() -> None:
+    built = experiment.build(classifier_config("figshare_saliency_unet"))
+    assert isinstance(built, experiment.ReconstructionExperiment)
+    assert (built.loop.epochs, built.classification.loop.epochs) == (30, 160)
+    classifier = built.classification.make_model(3)
+    found = built.classification.abstract_variables(classifier)["params"]
+    assert sum(leaf.size for leaf in _leaves(found)) == 388_896 + 16 * 16 * 256 * 3 + 3
+    assert built.make_autoencoder().widths == classifier.widths
+    assert experiment.build(json.loads(json.dumps(built.config))) == built
+    made_up = experiment.build(classifier_config("figshare_saliency_unet", root=""))
+    assert made_up.config["images"]["image_size"] == (64, 64)
+    assert experiment.build(json.loads(json.dumps(made_up.config))) == made_up
 
 
 def test_random_bodies_are_trained_whatever_is_asked_of_pretrained_ones() -> None:

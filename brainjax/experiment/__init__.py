@@ -2,6 +2,7 @@
 
 from brainjax.experiment.build import ADDED, build, complete_saved
 from brainjax.experiment.classification import ClassificationExperiment
+from brainjax.experiment.reconstruction import ReconstructionExperiment
 from brainjax.experiment.search import (
     Parameter,
     SearchOptions,
@@ -17,6 +18,7 @@ __all__ = [
     "ClassificationExperiment",
     "Experiment",
     "Parameter",
+    "ReconstructionExperiment",
     "SearchOptions",
     "build",
     "complete_saved",

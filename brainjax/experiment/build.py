@@ -7,11 +7,12 @@ from typing import Any
 
 from brainjax.errors import InputError
 from brainjax.experiment.classification import ClassificationExperiment, build_classification
+from brainjax.experiment.reconstruction import ReconstructionExperiment, build_reconstruction
 from brainjax.experiment.search import make_search
 from brainjax.experiment.sections import plain_values
 from brainjax.experiment.segmentation import Experiment, build_segmentation
 
-TASKS = ("segmentation", "classification")
+TASKS = ("segmentation", "classification", "reconstruction")
 
 _EXPLAIN: dict[str, Any] = {
     "methods": (), "cases": (), "count": 200, "pictures": 8, "samples": 25, "noise": 0.15,
@@ -38,11 +39,14 @@ ADDED: dict[str, dict[str, Any]] = {
         "explain": _EXPLAIN,
         "parallel": _PARALLEL,
     },
+    "reconstruction": {"explain": _EXPLAIN, "parallel": _PARALLEL},
 }
 """Per task, what saved configurations may lack, and what stands for what was done then."""
 
 
-def build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
+def build(
+    config: Mapping[str, Any],
+) -> Experiment | ClassificationExperiment | ReconstructionExperiment:
     """Checks a configuration and makes an experiment of it.
 
     Args:
@@ -61,6 +65,8 @@ def build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
         raise InputError(f"task {plain['task']!r}: expected one of {TASKS}")
     if plain["task"] == "classification":
         return build_classification({"permute_labels": False, **plain})
+    if plain["task"] == "reconstruction":
+        return build_reconstruction(plain)
     return build_segmentation(plain)
 
 

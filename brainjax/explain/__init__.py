@@ -12,12 +12,23 @@ from brainjax.explain.gradients import (
 from brainjax.explain.methods import METHODS, MethodOptions, magnitude
 from brainjax.explain.occlusion import occlusion
 from brainjax.explain.randomization import layers_in_order, randomisation_cascade
+from brainjax.explain.reconstruction import (
+    brightness_map,
+    change_map,
+    compiled_reconstruct,
+    join_classifier,
+    keep_left,
+    keep_right,
+)
 from brainjax.explain.targets import class_target, in_chunks, region_target
 
 __all__ = [
     "METHODS",
     "MethodOptions",
+    "brightness_map",
+    "change_map",
     "class_target",
+    "compiled_reconstruct",
     "feature_maps",
     "grad_cam",
     "gradient",
@@ -26,6 +37,9 @@ __all__ = [
     "guided_relu",
     "in_chunks",
     "integrated_gradients",
+    "join_classifier",
+    "keep_left",
+    "keep_right",
     "layers_in_order",
     "magnitude",
     "occlusion",

@@ -16,8 +16,8 @@ from brainjax.jobs.fit import INTERRUPTED, latest_run
 from brainjax.jobs.folder_lock import FolderInUseError, alone_in
 from brainjax.jobs.pool_folds import Fold, Scored, pool_folds, read_fold_scores
 from brainjax.jobs.prepare import Data, find_data, split_again
-from brainjax.jobs.saved_run import check_configuration
-from brainjax.jobs.several import Variant, check_kind, folder_name, is_finished, mark_finished
+from brainjax.jobs.saved_run import check_configuration, mark_finished
+from brainjax.jobs.several import Variant, check_kind, folder_name, is_finished
 from brainjax.jobs.train import train
 
 

@@ -62,6 +62,8 @@ class Training:
       score_name: which score decides what is best.
       shown: scores that the console tells.
       describe: data position and seconds so far to what a checkpoint says of itself.
+      keep_every_epochs: checkpoints after every so many epochs stay; 0 keeps none besides
+        the newest and the best.
       rate_factor: scores so far to a factor of the learning rate.
       parallel: how the step is spread over the devices.
     """
@@ -85,6 +87,7 @@ class Training:
     score_name: str
     shown: tuple[str, ...]
     describe: Callable[[dict[str, Any], float], dict[str, Any]]
+    keep_every_epochs: int = 0
     rate_factor: Callable[[list[float]], float] = lambda scores: 1.0
     parallel: ParallelOptions = dataclasses.field(default_factory=ParallelOptions)
 
@@ -137,7 +140,8 @@ def fit(run: Training, workdir: Path) -> tuple[LoopResult, bool]:
         state_shardings=stored.shardings,
         compiler_options=training.compiler_options(),
     )
-    with Checkpoints(workdir / CHECKPOINTS) as checkpoints:
+    keep_every_steps = run.keep_every_epochs * run.steps_per_epoch
+    with Checkpoints(workdir / CHECKPOINTS, keep_every_steps=keep_every_steps) as checkpoints:
         resumed = checkpoints.restore_latest(state)
         seconds_before, next_batch = 0.0, 0
         if resumed is not None:
@@ -170,6 +174,7 @@ def fit(run: Training, workdir: Path) -> tuple[LoopResult, bool]:
                 describe_run=run.describe,
                 log=log,
                 stop_requested=stop.after,
+                keep_every_steps=keep_every_steps,
                 rate_factor=run.rate_factor,
             )
             result = loop.run(state, batches, history=history, seconds_before=seconds_before)

@@ -20,13 +20,12 @@ from brainjax.files import read_json, write_json, write_text
 from brainjax.jobs.evaluate_classifier import evaluate_classifier
 from brainjax.jobs.fit import CHECKPOINTS, INTERRUPTED, latest_run
 from brainjax.jobs.predictor import versions
-from brainjax.jobs.saved_run import check_configuration
+from brainjax.jobs.saved_run import check_configuration, mark_finished
 from brainjax.jobs.several import (
     Variant,
     check_kind,
     folder_name,
     is_finished,
-    mark_finished,
 )
 from brainjax.jobs.slices import MADE_UP_NOTE, prepare_slice_records
 from brainjax.jobs.train_classifier import train_classifier

@@ -10,7 +10,7 @@ from typing import Any
 
 from brainjax import experiment, parallel
 from brainjax.errors import InputError
-from brainjax.experiment import ClassificationExperiment, Experiment
+from brainjax.experiment import ClassificationExperiment, Experiment, ReconstructionExperiment
 from brainjax.jobs.classify import classify
 from brainjax.jobs.crossvalidate import crossvalidate, train_variants
 from brainjax.jobs.evaluate import evaluate
@@ -20,6 +20,7 @@ from brainjax.jobs.folder_lock import alone_in
 from brainjax.jobs.predict import predict
 from brainjax.jobs.predictor import task_of
 from brainjax.jobs.prepare import find_data, prepare
+from brainjax.jobs.reconstruct import evaluate_reconstruction, reconstruct
 from brainjax.jobs.repeat import evaluate_all, train_all
 from brainjax.jobs.robust_classifier import evaluate_classifier_robustness
 from brainjax.jobs.robustness import evaluate_robustness
@@ -27,6 +28,8 @@ from brainjax.jobs.several import check_kind, runs_in
 from brainjax.jobs.slices import prepare_slice_records
 from brainjax.jobs.train import train
 from brainjax.jobs.tune import tune
+
+_IN_ONE_PROCESS = ("explain", "robustness", "tune")
 
 
 def run(
@@ -68,6 +71,8 @@ def run(
     Raises:
       InputError: a mistake of the user, in one line.
     """
+    if mode in _IN_ONE_PROCESS and parallel.shard()[1] > 1:
+        raise InputError(f"--mode={mode} works in one process only; start it without the others")
     if mode == "predict":
         if workdir is None and not checkpoints:
             raise InputError("predict needs --workdir=RUN or --checkpoint=RUN: what was trained")
@@ -78,7 +83,7 @@ def run(
             )
         trained = _trained(list(checkpoints) or [_required(workdir)])
         output = output or _required(workdir, "--output (or --workdir)") / "predictions"
-        if task_of(trained[0]) == "classification":
+        if _task_of(trained[0]) == "classification":
             if with_viewer:
                 raise InputError(f"--viewer: {trained[0]} is a classifier; it shows segmentations")
             if with_uncertainty:
@@ -115,6 +120,10 @@ def run(
         with alone_in(folder):
             if isinstance(built, ClassificationExperiment):
                 return _run_classification(mode, built, folder, checkpoints)
+            if isinstance(built, ReconstructionExperiment):
+                if parallel.shard()[1] > 1:
+                    raise InputError("task reconstruction works in one process only")
+                return _run_reconstruction(mode, built, folder, checkpoints)
             return _run_segmentation(mode, built, folder, checkpoints)
 
 
@@ -136,7 +145,7 @@ def _run_segmentation(
 
 def _check_choice(
     mode: str,
-    built: Experiment | ClassificationExperiment,
+    built: Experiment | ClassificationExperiment | ReconstructionExperiment,
     fold: int | None,
     variants: Sequence[str],
 ) -> None:
@@ -146,17 +155,19 @@ def _check_choice(
             f"--fold={fold}: chooses a fold of --mode=crossvalidate; "
             f"for a single split add --config.split.fold={fold}"
         )
-    if mode == "crossvalidate" and isinstance(built, ClassificationExperiment):
+    if mode == "crossvalidate" and not isinstance(built, Experiment):
         raise InputError(
             "--mode=crossvalidate is for segmentation; a classifier's configuration has "
             "config.repeats, or data.split=folds with split.test_fold"
         )
-    if variants and (mode not in ("train", "crossvalidate") or not isinstance(built, Experiment)):
+    if not variants:
+        return
+    if mode not in ("train", "crossvalidate") or not isinstance(built, Experiment):
         raise InputError(
             f"--variant={variants[0]}: chooses among an ablation's variants in --mode=train or "
             "--mode=crossvalidate of a segmentation"
         )
-    if variants and not built.variants:
+    if not built.variants:
         raise InputError(
             f"--variant={variants[0]}: this configuration has no variants; "
             "for example --config=configs/cga.py:ablation has"
@@ -178,6 +189,20 @@ def _run_classification(
     return train_all(built, folder)
 
 
+def _run_reconstruction(
+    mode: str, built: ReconstructionExperiment, folder: Path, checkpoints: Sequence[Path]
+) -> int:
+    if mode == "prepare":
+        prepare_slice_records(built.classification, folder)
+        return 0
+    if mode == "evaluate":
+        if checkpoints:
+            raise InputError("--checkpoint is not for a reconstruction; evaluate its --workdir")
+        evaluate_reconstruction(built, folder)
+        return 0
+    return reconstruct(built, folder)
+
+
 def _explain(
     workdir: Path | None,
     inputs: Sequence[Path],
@@ -190,7 +215,7 @@ def _explain(
         raise InputError(
             f"explain takes one network, found {len(trained)}; choose one, such as {trained[0]}"
         )
-    job = explain_slices if task_of(trained[0]) == "classification" else explain_volumes
+    job = explain_slices if _task_of(trained[0]) == "classification" else explain_volumes
     return job(
         trained[0], inputs=inputs, overrides=overrides,
         output=output or _required(workdir, "--output (or --workdir)") / "explanation",
@@ -199,6 +224,13 @@ def _explain(
 
 def _trained(paths: Sequence[Path]) -> list[Path]:
     return [run for path in paths for run in runs_in(path)]
+
+
+def _task_of(run: Path) -> str:
+    task = task_of(run)
+    if task == "reconstruction":
+        raise InputError(f"{run}: holds an autoencoder; give the folder 'classifier' beside it")
+    return task
 
 
 def _required(path: Path | None, option: str = "--workdir") -> Path:

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from brainjax.errors import InputError
-from brainjax.experiment import ClassificationExperiment, Experiment, complete_saved
+from brainjax.experiment import (
+    ClassificationExperiment,
+    Experiment,
+    ReconstructionExperiment,
+    complete_saved,
+)
+from brainjax.files import read_json, write_json
 from brainjax.jobs.predictor import versions
 from brainjax.jobs.prepare import Data
 
@@ -18,7 +24,11 @@ _FREE_KEYS = {
     # The cases are compared by name.
     "data": ("root", "records", "needs_root", "prepare_workers", "prepare_beam"),
     "batches": ("workers", "threads", "prefetch_batches"),  # they do not change the batches
+    "reconstruction": ("pictures",),
 }
+
+FINISHED = "finished.json"
+"""In a run's folder: the configuration of which everything is done."""
 
 
 def describe_run(
@@ -46,7 +56,9 @@ def describe_run(
 
 
 def check_configuration(
-    built: Experiment | ClassificationExperiment, run: Mapping[str, Any], workdir: Path
+    built: Experiment | ClassificationExperiment | ReconstructionExperiment,
+    run: Mapping[str, Any],
+    workdir: Path,
 ) -> None:
     """Compares a saved run's configuration with the one asked for.
 
@@ -87,6 +99,17 @@ def check_data(data: Data, run: Mapping[str, Any], workdir: Path) -> None:
             )
 
 
+def mark_finished(folder: Path, config: Mapping[str, Any]) -> None:
+    """Notes in a run's folder that everything of this configuration is done."""
+    write_json(folder / FINISHED, config)
+
+
+def is_finished(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether everything of this very configuration was done in a run's folder."""
+    path = folder / FINISHED
+    return path.is_file() and complete_saved(read_json(path)) == as_json(config)
+
+
 def _fixed(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         section: {
@@ -112,7 +135,7 @@ def differences(saved: Any, wanted: Any, name: str = "") -> list[str]:
 
 def as_json(value: Any) -> Any:
     """A configuration as it comes back from JSON: lists for tuples."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {name: as_json(item) for name, item in value.items()}
     if isinstance(value, tuple):
         return [as_json(item) for item in value]

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from brainjax.errors import InputError
-from brainjax.experiment import complete_saved, with_changes
-from brainjax.files import read_json, write_json
+from brainjax.experiment import with_changes
+from brainjax.files import read_json
+from brainjax.jobs import saved_run
 from brainjax.jobs.fit import CHECKPOINTS
-from brainjax.jobs.saved_run import as_json
-
-FINISHED = "finished.json"
-"""In a run's folder: the configuration of which everything is done."""
+from brainjax.jobs.reconstruction_snapshots import AUTOENCODER, CLASSIFIER
 
 _SETS = "seed_*", "fold_*"
 """Folders of runs that are averaged to predict."""
@@ -55,17 +53,9 @@ def folder_name(name: str) -> str:
     return "_".join(re.findall(r"[a-z0-9]+", name.lower()))
 
 
-def mark_finished(folder: Path, config: Mapping[str, Any]) -> None:
-    """Notes that everything of a run is done."""
-    write_json(folder / FINISHED, config)
-
-
 def is_finished(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Whether everything of this very configuration is done."""
-    saved, summary = folder / FINISHED, folder / "summary.json"
-    if not (saved.is_file() and summary.is_file()):
-        return False
-    return complete_saved(read_json(saved)) == as_json(config)
+    """Whether everything of this very configuration is done, its summary included."""
+    return (folder / "summary.json").is_file() and saved_run.is_finished(folder, config)
 
 
 def check_kind(workdir: Path, *, several: bool) -> None:
@@ -94,7 +84,9 @@ def check_kind(workdir: Path, *, several: bool) -> None:
 
 
 def runs_in(path: Path) -> list[Path]:
-    """The trained networks that a path means: all seeds or folds of one experiment, or itself.
+    """The trained networks that a path means.
+
+    That is all seeds or folds of one experiment, the classifier of a reconstruction, or itself.
 
     Raises:
       InputError: several experiments lie there, or folds that are not finished.
@@ -105,6 +97,8 @@ def runs_in(path: Path) -> list[Path]:
     if runs:
         _check_folds(runs)
         return runs
+    if (path / AUTOENCODER).is_dir() and (path / CLASSIFIER / CHECKPOINTS).is_dir():
+        return [path / CLASSIFIER]
     variants = sorted(
         child for child in path.iterdir() if (child / CHECKPOINTS).is_dir() or _members(child)
     )
@@ -126,8 +120,8 @@ def _check_folds(runs: list[Path]) -> None:
     folds = [run for run in runs if run.name.startswith("fold_")]
     if not folds:
         return
-    done = [run for run in folds if (run / FINISHED).is_file()]
-    wanted = read_json(done[0] / FINISHED)["split"]["folds"] if done else len(folds)
+    done = [run for run in folds if (run / saved_run.FINISHED).is_file()]
+    wanted = read_json(done[0] / saved_run.FINISHED)["split"]["folds"] if done else len(folds)
     if len(done) < wanted:
         raise InputError(
             f"{folds[0].parent}: {len(done)} of its {wanted} folds are finished; finish the others "

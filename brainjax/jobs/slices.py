@@ -12,7 +12,7 @@ import numpy as np
 from brainjax import parallel
 from brainjax.batches import oversample
 from brainjax.errors import InputError
-from brainjax.experiment import ClassificationExperiment
+from brainjax.experiment import ClassificationExperiment, ReconstructionExperiment
 from brainjax.records import (
     SliceRecords,
     SliceSplit,
@@ -126,6 +126,11 @@ def find_slice_data(built: ClassificationExperiment, workdir: Path) -> SliceData
     )
 
 
+def data_root(built: ClassificationExperiment, workdir: Path) -> Path:
+    """Folder of the data set: the user's, or that of the made-up images in ``workdir``."""
+    return Path(built.data.root) if built.data.root else workdir / "made_up"
+
+
 def _permuted(labels: np.ndarray, chosen: tuple[int, ...], seed: int) -> np.ndarray:
     """The labels with those of the chosen images dealt out among these anew."""
     dealt = labels.copy()
@@ -144,12 +149,12 @@ def prepare_slice_records(
     notes: tuple[str, ...] = ()
     source = built.data.source
     if built.data.root:
-        root = Path(built.data.root)
+        root = data_root(built, workdir)
     else:
         made_up = built.made_up
         source = made_up.layout
         root = write_phantom_slices(
-            workdir / "made_up",
+            data_root(built, workdir),
             layout=made_up.layout,
             slices_per_class=made_up.slices_per_class,
             patients=made_up.patients,
@@ -211,7 +216,7 @@ def _with_synthetic(
 
 
 def describe_classifier_run(
-    built: ClassificationExperiment,
+    built: ClassificationExperiment | ReconstructionExperiment,
     data: SliceData,
     versions: dict[str, str],
     pretrained: bool,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,19 @@ from brainjax.jobs.slices import (
     describe_classifier_run,
     find_slice_data,
 )
-from brainjax.training import LoopOptions, TrainState
+from brainjax.training import TrainState
 from brainjax.weights import fetch_weights, load_tensors, torchvision
 
 SHOWN = ("val/loss", "val/accuracy", "val/balanced_accuracy")
 
 
 def train_classifier(
-    built: ClassificationExperiment, workdir: Path, *, home: Path | None = None
+    built: ClassificationExperiment,
+    workdir: Path,
+    *,
+    home: Path | None = None,
+    body: Mapping[str, Any] | None = None,
+    keep_every_epochs: int = 0,
 ) -> int:
     """Trains, or goes on training, then evaluates and reports.
 
@@ -44,6 +48,9 @@ def train_classifier(
       built: the experiment.
       workdir: folder of the run.
       home: folder of made-up images and of records; ``workdir`` when None.
+      body: ``params`` and ``batch_stats`` that a new run's body begins from; None begins
+        as the ``weights`` section says.
+      keep_every_epochs: see ``Training``.
 
     Returns:
       0, or ``INTERRUPTED`` when asked to stop and the state is saved.
@@ -52,7 +59,9 @@ def train_classifier(
       InputError: images, weights or configuration cannot be used, or the folder holds
         a run of another configuration.
     """
-    run, data = classifier_training(built, workdir, home=home)
+    run, data = classifier_training(
+        built, workdir, home=home, body=body, keep_every_epochs=keep_every_epochs
+    )
     result, trained = fit(run, workdir)
     if result.stopped == "interrupted":
         return INTERRUPTED
@@ -67,9 +76,14 @@ def train_classifier(
 
 
 def classifier_training(
-    built: ClassificationExperiment, workdir: Path, *, home: Path | None = None
+    built: ClassificationExperiment,
+    workdir: Path,
+    *,
+    home: Path | None = None,
+    body: Mapping[str, Any] | None = None,
+    keep_every_epochs: int = 0,
 ) -> tuple[Training, SliceData]:
-    """What ``train_classifier`` trains, and the images.
+    """What ``train_classifier`` trains, and the images; arguments as there.
 
     Raises:
       InputError: as there.
@@ -78,7 +92,7 @@ def classifier_training(
     if found is not None:
         check_configuration(built, found, workdir)
     with parallel.first_goes_first():
-        path = _find_weights(built) if found is None else None
+        path = _find_weights(built) if found is None and body is None else None
     data = find_slice_data(built, home or workdir)
     if found is not None:
         check_slice_data(data, found, workdir)
@@ -89,6 +103,10 @@ def classifier_training(
     create = functools.partial(
         built.create_state, model=model, steps_per_epoch=steps_per_epoch, pretrained=pretrained
     )
+    first = None if path is None else _pretrained_variables(built, path, create)
+    if found is None and body is not None:
+        fresh = _fresh_variables(built, create)
+        first = {kind: {**values, "body": body[kind]} for kind, values in fresh.items()}
     return (
         Training(
             config=built.config,
@@ -100,11 +118,11 @@ def classifier_training(
             augment=built.make_augment(len(data.class_names)),
             average_decay=built.optimizer.average_decay,
             accumulate=built.accumulate,
-            loop=_logged_every_epoch(built.loop, steps_per_epoch),
+            loop=built.loop.logged_every_epoch(steps_per_epoch),
             steps_per_epoch=steps_per_epoch,
             batch_size=built.batches.batch_size,
             create=create,
-            pretrained=None if path is None else _pretrained_variables(built, path, create),
+            pretrained=first,
             open_batches=lambda start: slice_batches(
                 data.images,
                 data.labels,
@@ -120,17 +138,11 @@ def classifier_training(
             describe=functools.partial(
                 describe_classifier_run, built, data, versions(), pretrained
             ),
+            keep_every_epochs=keep_every_epochs,
             rate_factor=built.rate_factor,
             parallel=built.parallel,
         ),
         data,
-    )
-
-
-def _logged_every_epoch(options: LoopOptions, steps_per_epoch: int) -> LoopOptions:
-    """Small sets have short epochs; their learning curves need a point each."""
-    return dataclasses.replace(
-        options, log_every_steps=min(options.log_every_steps, steps_per_epoch)
     )
 
 
@@ -205,12 +217,18 @@ def _find_weights(built: ClassificationExperiment) -> Path | None:
         return None
 
 
+def _fresh_variables(
+    built: ClassificationExperiment, create: Callable[[jax.Array], TrainState]
+) -> dict[str, Any]:
+    state = jax.jit(create)(jax.random.key(built.seed))
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
 def _pretrained_variables(
     built: ClassificationExperiment, path: Path, create: Callable[[jax.Array], TrainState]
 ) -> dict[str, Any]:
     """A fresh network's variables with what the file holds in their places."""
-    state = jax.jit(create)(jax.random.key(built.seed))
-    fresh = {"params": state.params, "batch_stats": state.batch_stats}
+    fresh = _fresh_variables(built, create)
     variables, left = torchvision.convert(
         load_tensors(path), fresh, image_channels=_input_channels(built)
     )

@@ -20,7 +20,13 @@ import jax
 
 from brainjax import experiment
 from brainjax.errors import InputError
-from brainjax.experiment import ClassificationExperiment, Experiment, value_of, with_changes
+from brainjax.experiment import (
+    ClassificationExperiment,
+    Experiment,
+    ReconstructionExperiment,
+    value_of,
+    with_changes,
+)
 from brainjax.files import read_json, write_json, write_text
 from brainjax.jobs.fit import CHECKPOINTS, INTERRUPTED, Training, Validate, fit
 from brainjax.jobs.found_config import config_source
@@ -63,7 +69,7 @@ def tune(config: Mapping[str, Any], workdir: Path) -> int:
         could be trained.
     """
     options = experiment.make_search(config)
-    built = experiment.build(config)
+    built = _build(config)
     if isinstance(built, ClassificationExperiment) and built.variants:
         raise InputError("tune: the configuration has variants; tune one without, such as :search")
     if (workdir / CHECKPOINTS).is_dir():
@@ -87,6 +93,13 @@ def tune(config: Mapping[str, Any], workdir: Path) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def _build(config: Mapping[str, Any]) -> Experiment | ClassificationExperiment:
+    built = experiment.build(config)
+    if isinstance(built, ReconstructionExperiment):
+        raise InputError("tune: searches settings of one network; a reconstruction trains several")
+    return built
 
 
 def _stop_now(number: int, frame: Any) -> None:
@@ -127,7 +140,7 @@ def _run_trial(
     told = ", ".join(f"{name} {_short(value)}" for name, value in candidate.values.items())
     print(f"\ntrial {number} of {study.options.trials}: {told}", flush=True)
     try:
-        built = experiment.build(_trial_config(config, candidate.values))
+        built = _build(_trial_config(config, candidate.values))
         run: Training
         if isinstance(built, ClassificationExperiment):
             run, _ = classifier_training(built, folder, home=workdir)
@@ -234,7 +247,7 @@ def _finish(study: Study, config: Mapping[str, Any], workdir: Path, score: str) 
 
 def _evaluate(config: Mapping[str, Any], run: Path, workdir: Path) -> None:
     """Everything that follows training: the run is complete, so it is only scored."""
-    built = experiment.build(config)
+    built = _build(config)
     if isinstance(built, ClassificationExperiment):
         train_classifier(built, run, home=workdir)
     else:

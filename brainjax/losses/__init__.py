@@ -6,6 +6,7 @@ from brainjax.losses.cross_entropy import cross_entropy_loss
 from brainjax.losses.deep_supervision import deep_supervision_weights
 from brainjax.losses.dice import soft_dice_loss
 from brainjax.losses.objective import Objective
+from brainjax.losses.reconstruction import reconstruction_loss
 from brainjax.losses.regions import (
     region_cross_entropy_loss,
     region_dice_loss,
@@ -21,6 +22,7 @@ __all__ = [
     "deep_supervision_weights",
     "focal_loss",
     "inter_class_loss",
+    "reconstruction_loss",
     "region_cross_entropy_loss",
     "region_dice_loss",
     "region_targets",

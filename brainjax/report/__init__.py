@@ -35,6 +35,8 @@ from brainjax.report.methods_page import (
     write_methods_report,
 )
 from brainjax.report.page import RunReport, render_report, write_report
+from brainjax.report.reconstruction_page import write_reconstruction_report
+from brainjax.report.reconstruction_report import PicturedSlice, ReconstructionReport
 from brainjax.report.robustness_page import (
     RobustnessRow,
     draw_robustness,
@@ -71,6 +73,8 @@ __all__ = [
     "LabelOverlay",
     "MapOverlay",
     "MapPicture",
+    "PicturedSlice",
+    "ReconstructionReport",
     "RobustnessRow",
     "RunReport",
     "SaliencyReport",
@@ -113,6 +117,7 @@ __all__ = [
     "write_classification_report",
     "write_comparison_report",
     "write_methods_report",
+    "write_reconstruction_report",
     "write_report",
     "write_robustness",
     "write_saliency_report",

@@ -97,7 +97,6 @@ def draw_confusion(
     if not classes or not total:
         return None
     rows = confusion.sum(axis=1, keepdims=True)
-    share = confusion / np.maximum(rows, 1)  # [K, K]
     roomy = classes < WIDE_FROM
     cell = max(0.72, 2.3 / classes) if roomy else 0.56  # inches
     side = cell * classes
@@ -105,6 +104,32 @@ def draw_confusion(
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     style_axes(axes, title, "true class")
+    draw_cells(axes, confusion, fontsize=11 if roomy else 9, exact=roomy)
+    names = [plain_text(short_name(name, 20)) for name in class_names]
+    counted = [f"{name}\nn = {n:,}" for name, n in zip(names, rows[:, 0], strict=True)]
+    turned = max(len(name) for name in names) > 11 * cell  # 11 letters to an inch
+    axes.set_xticks(range(classes), names)
+    if turned:
+        for text in axes.get_xticklabels():
+            text.set(rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(classes), counted)
+    axes.tick_params(length=0)
+    axes.set_xlabel("predicted class", color=INK)
+    add_share_bar(figure, [axes])
+    return figure
+
+
+def draw_cells(axes: Axes, confusion: np.ndarray, *, fontsize: float, exact: bool = False) -> None:
+    """Draws the cells of a confusion matrix: count and share of the true class.
+
+    Args:
+      axes: the rows' and columns' names are left to the caller.
+      confusion: int `[K, K]`, rows true and columns predicted classes.
+      fontsize: of the words in a cell.
+      exact: whether shares have a digit behind the point.
+    """
+    classes = len(confusion)
+    share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)  # [K, K]
     axes.grid(visible=False)
     for row, column in np.ndindex(classes, classes):
         part, count = float(share[row, column]), int(confusion[row, column])
@@ -115,30 +140,31 @@ def draw_confusion(
         )
         words = f"{count:,}"
         if count:
-            words += "\n" + (f"{part:.1%}" if roomy else f"{part:.0%}" if part >= 0.005 else "<1%")
+            words += "\n" + (f"{part:.1%}" if exact else f"{part:.0%}" if part >= 0.005 else "<1%")
         axes.text(
-            column, row, words, ha="center", va="center", linespacing=1.15,
-            fontsize=11 if roomy else 9,
+            column, row, words, ha="center", va="center", linespacing=1.15, fontsize=fontsize,
             color="white" if part > _WHITE_FROM else INK, alpha=1.0 if count else 0.55,
         )  # fmt: skip
     for place in np.arange(classes + 1) - 0.5:
         for line in (axes.axhline, axes.axvline):
             line(place, color=INK, alpha=0.25, linewidth=0.8)
-    names = [plain_text(short_name(name, 20)) for name in class_names]
-    counted = [f"{name}\nn = {n:,}" for name, n in zip(names, rows[:, 0], strict=True)]
-    turned = max(len(name) for name in names) > 11 * cell  # 11 letters to an inch
-    axes.set_xticks(range(classes), names)
-    if turned:
-        for text in axes.get_xticklabels():
-            text.set(rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(classes), counted)
-    axes.tick_params(length=0)
     axes.set(xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5), aspect="equal")
-    axes.set_xlabel("predicted class", color=INK)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    _colour_bar(figure, axes)
-    return figure
+
+
+def add_share_bar(figure: Figure, axes: Sequence[Axes]) -> None:
+    """Adds the colour bar of ``draw_cells`` beside the axes."""
+    scale = LinearSegmentedColormap.from_list("cells", [(CELL_COLOUR, 0.0), (CELL_COLOUR, 1.0)])
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(0, 100), scale), ax=list(axes), ticks=range(0, 101, 25), pad=0.03,
+        format="%d%%", aspect=18,
+    )  # fmt: skip
+    assert bar.solids is not None
+    bar.solids.set(rasterized=True, antialiased=False, edgecolor="none")
+    bar.ax.tick_params(labelsize=9.5, labelcolor=INK, color=INK)
+    bar.set_label("share of the true class", color=INK, fontsize=9.5)
+    bar.outline.set(edgecolor=INK, alpha=0.4)
 
 
 def draw_roc(
@@ -255,19 +281,6 @@ def draw_reliability(
     below.set_xlabel("confidence in the predicted class", color=INK, fontsize=11)
     _legend(figure, columns=1)
     return figure
-
-
-def _colour_bar(figure: Figure, axes: Axes) -> None:
-    scale = LinearSegmentedColormap.from_list("cells", [(CELL_COLOUR, 0.0), (CELL_COLOUR, 1.0)])
-    bar = figure.colorbar(
-        ScalarMappable(Normalize(0, 100), scale), ax=axes, ticks=range(0, 101, 25), pad=0.03,
-        format="%d%%", aspect=18,
-    )  # fmt: skip
-    assert bar.solids is not None
-    bar.solids.set(rasterized=True, antialiased=False, edgecolor="none")
-    bar.ax.tick_params(labelsize=9.5, labelcolor=INK, color=INK)
-    bar.set_label("share of the true class", color=INK, fontsize=9.5)
-    bar.outline.set(edgecolor=INK, alpha=0.4)
 
 
 def _unit_square(title: str, ylabel: str, xlabel: str, lines: int) -> tuple[Figure, Axes]:

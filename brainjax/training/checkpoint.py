@@ -34,12 +34,19 @@ _SCORE = "score"
 class Checkpoints:
     """Checkpoints of one run in ``<directory>/<step>/``.
 
-    The newest ``keep_latest`` and the best by validation score are kept. A
-    save goes to a temporary folder that is renamed when it is whole, so a
-    process may be killed at any moment.
+    The newest ``keep_latest`` and the best by validation score are kept, and those
+    after every ``keep_every_steps`` steps unless that is 0. A save goes to a temporary
+    folder that is renamed when it is whole, so a process may be killed at any moment.
     """
 
-    def __init__(self, directory: Path, *, keep_latest: int = 2, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        keep_latest: int = 2,
+        keep_every_steps: int = 0,
+        read_only: bool = False,
+    ) -> None:
         self.directory = directory.absolute()
         if read_only and not self.directory.is_dir():
             raise InputError(
@@ -47,6 +54,7 @@ class Checkpoints:
             )
         for name in ("orbax", "absl"):
             logging.getLogger(name).setLevel(logging.ERROR)
+        snapshots = [policies.EveryNSteps(keep_every_steps)] if keep_every_steps else []
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
@@ -58,6 +66,7 @@ class Checkpoints:
                             n=1,
                             keep_checkpoints_without_metrics=False,
                         ),
+                        *snapshots,
                     ]
                 ),
                 save_decision_policy=policies.save_decision_policy.FixedIntervalPolicy(1),
@@ -79,6 +88,11 @@ class Checkpoints:
         trace: TracebackType | None,
     ) -> None:
         self._manager.close()
+
+    @property
+    def steps(self) -> list[int]:
+        """Every step that is saved, in order."""
+        return sorted(self._manager.all_steps())
 
     @property
     def latest_step(self) -> int | None:

@@ -63,6 +63,10 @@ class LoopOptions:
         """Updates in all."""
         return self.steps or self.epochs * steps_per_epoch
 
+    def logged_every_epoch(self, steps_per_epoch: int) -> LoopOptions:
+        """The same with a row of the log for each epoch at least: short ones need it."""
+        return dataclasses.replace(self, log_every_steps=min(self.log_every_steps, steps_per_epoch))
+
     def validation_interval(self, steps_per_epoch: int) -> int:
         """Updates between validations."""
         return self.validate_every_steps or self.validate_every_epochs * steps_per_epoch
@@ -112,6 +116,8 @@ class Loop:
       describe_run: data position and seconds so far to the checkpoint's ``run`` item.
       log: where metrics go.
       stop_requested: polled after every step with how many are done.
+      keep_every_steps: also saves after every so many steps, for checkpoints that are to
+        stay; 0 saves none besides.
       rate_factor: scores so far, higher is better, to a factor of the learning rate.
     """
 
@@ -126,6 +132,7 @@ class Loop:
     describe_run: Callable[[dict[str, Any], float], dict[str, Any]]
     log: Log
     stop_requested: Callable[[int], bool]
+    keep_every_steps: int = 0
     rate_factor: Callable[[list[float]], float] = lambda scores: 1.0
 
     def run(
@@ -185,6 +192,7 @@ class Loop:
             elif self._patience_is_out(scores):
                 stopped = "early"
             save = stopped or score is not None or done % options.save_every_steps == 0
+            save = save or (self.keep_every_steps > 0 and done % self.keep_every_steps == 0)
             if save and done > saved and int(state.skipped_in_a_row) == 0:
                 seconds = seconds_before + time.perf_counter() - begun
                 self.checkpoints.save(

@@ -45,6 +45,15 @@ def test_the_newest_and_the_best_are_kept(state, tmp_path) -> None:
     assert sorted(int(p.name) for p in (tmp_path / "c").iterdir() if p.name.isdigit()) == [2, 5, 6]
 
 
+def test_those_of_every_few_steps_stay(state, tmp_path) -> None:
+    with Checkpoints(tmp_path / "c", keep_latest=1, keep_every_steps=3) as checkpoints:
+        for step in (1, 2, 3, 4, 6, 7):
+            checkpoints.save(at(state, step), RUN)
+        checkpoints.wait()
+    with Checkpoints(tmp_path / "c", read_only=True) as checkpoints:
+        assert checkpoints.steps == [3, 6, 7]
+
+
 def test_a_score_that_is_not_a_number_is_never_the_best(state, tmp_path) -> None:
     with Checkpoints(tmp_path / "c") as checkpoints:
         checkpoints.save(at(state, 1), RUN, score=0.5)
