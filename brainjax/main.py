@@ -18,7 +18,7 @@ from ml_collections import config_flags
 from brainjax import __version__
 from brainjax.errors import InputError
 
-MODES = ("train", "prepare", "evaluate", "predict")
+MODES = ("train", "prepare", "evaluate", "predict", "compare")
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "What to do: a file of configs/, with :VARIANT where it has several."
@@ -26,11 +26,16 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made when missing.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "Which job to run.")
 _INPUT = flags.DEFINE_multi_string(
-    "input", [], "predict: a case folder, a folder of cases, or files; may be repeated."
+    "input", [], "predict, compare: a case folder, a folder of cases, or files; may be repeated."
 )
-_OUTPUT = flags.DEFINE_string("output", None, "predict: folder to write to; WORKDIR/predictions.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "predict, compare: folder to write to; predict: WORKDIR/predictions."
+)
 _CHECKPOINT = flags.DEFINE_multi_string(
-    "checkpoint", [], "predict, evaluate: runs or checkpoints to average; the best of WORKDIR."
+    "checkpoint",
+    [],
+    "predict, evaluate: runs or checkpoints to average; the best of WORKDIR. "
+    "compare: those to draw beside one another.",
 )
 _PROBABILITIES = flags.DEFINE_bool("probabilities", False, "predict: write probabilities as well.")
 _VIEWER = flags.DEFINE_bool(

@@ -26,6 +26,7 @@ ALLOWED = {
     "weights": {"models"},
     "losses": {"models", "layers"},
     "training": {"augment", "models", "losses"},
+    "explain": {"layers"},
     "inference": {"scans"},
     "evaluation": {"scans"},
     "report": {"evaluation", "scans"},

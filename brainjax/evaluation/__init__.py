@@ -20,6 +20,7 @@ from brainjax.evaluation.classification import (
     confusion_matrix,
     score_classification,
 )
+from brainjax.evaluation.confidence import confidence_shares
 from brainjax.evaluation.conventions import CONVENTIONS, Convention, LesionRule, get_convention
 from brainjax.evaluation.lesions import LesionScores, score_lesions
 from brainjax.evaluation.overlap import OverlapCounts, count_overlap, dice, sensitivity, specificity
@@ -64,6 +65,7 @@ __all__ = [
     "classification_curves",
     "classification_markdown",
     "compute_surface_distances",
+    "confidence_shares",
     "confusion_matrix",
     "count_overlap",
     "dice",

@@ -13,6 +13,7 @@ from brainjax.errors import InputError
 from brainjax.experiment import ClassificationExperiment
 from brainjax.jobs.classify import classify
 from brainjax.jobs.evaluate import evaluate
+from brainjax.jobs.model_pictures import compare
 from brainjax.jobs.predict import predict
 from brainjax.jobs.predictor import task_of
 from brainjax.jobs.prepare import find_data, prepare
@@ -36,7 +37,7 @@ def run(
     """Runs one job.
 
     Args:
-      mode: ``train``, ``prepare``, ``evaluate`` or ``predict``.
+      mode: ``train``, ``prepare``, ``evaluate``, ``predict`` or ``compare``.
       config: the configuration; predict reads the checkpoint's own instead, and needs
         it only for a file of released weights.
       overrides: what the command line changed in it, dotted names to values.
@@ -75,6 +76,12 @@ def run(
             overrides=overrides,
             write_probabilities=write_probabilities,
             with_viewer=with_viewer,
+        )
+    if mode == "compare":
+        if not checkpoints or output is None:
+            raise InputError("compare needs --checkpoint=RUN, twice or more, and --output=FOLDER")
+        return compare(
+            checkpoints=_trained(checkpoints), inputs=inputs, output=output, overrides=overrides
         )
     if config is None:
         raise InputError("--config is missing; for example --config=configs/cga.py")

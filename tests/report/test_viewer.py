@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import re
 import shutil
@@ -95,8 +96,8 @@ def test_engine_is_the_published_file():
     known = re.search(r"`([0-9a-f]{64})`", ASSETS.joinpath("README.md").read_text()).group(1)
     assert hashlib.sha256(engine).hexdigest() == known
     version = re.search(r"@niivue/niivue@([\d.]+)", ASSETS.joinpath("README.md").read_text())
-    assert ASSETS.joinpath("NIIVUE_LICENSE.txt").read_text().startswith(
-        f"NiiVue {version.group(1)}"
+    assert (
+        ASSETS.joinpath("NIIVUE_LICENSE.txt").read_text().startswith(f"NiiVue {version.group(1)}")
     )
     assert f'"{version.group(1)}"'.encode() in engine
 
@@ -226,7 +227,7 @@ def test_browser_shows_the_case(tmp_path, open_page):
         page.get_by_role("button", name=view, exact=True).click()
         views.append(picture())
         assert views[-1].std() > 0.03, view
-    assert all(differs(one, other) for one, other in zip(views, views[1:], strict=False))
+    assert all(differs(one, other) for one, other in itertools.pairwise(views))
 
     assert page.title() != "x"
     assert seen == {"errors": [], "requests": [path.as_uri()]}
