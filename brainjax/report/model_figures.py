@@ -94,7 +94,7 @@ def draw_confidence(
         said to be of the region, in ten equal intervals.
     """
     regions = list(next(iter(shares.values())))
-    figure = Figure(figsize=(3.3 * len(regions), 6.2), layout="constrained")
+    figure = Figure(figsize=(3.3 * len(regions), 7.0), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(2, len(regions), squeeze=False, sharey="row")
     width = 0.8 / len(shares)

@@ -8,6 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from brainjax.errors import InputError
+from brainjax.jobs import run
 from brainjax.jobs.attention_pictures import draw_attention_pictures, patch_around
 from brainjax.jobs.predictor import load_predictor
 from brainjax.scans import find_cohort
@@ -62,18 +64,22 @@ def test_patch_lies_around_the_mask_within_the_image():
     assert not patch[:, :, 4:].any()
 
 
-def test_compare_draws_runs_of_different_steps(finished, command, phantom, tmp_path):
-    case = phantom.images["flair"][0].parent
-    output = command(
-        "--mode=compare", f"--checkpoint={finished}", f"--input={case}", f"--output={tmp_path}",
-        f"--checkpoint={finished / 'checkpoints' / '6'}",
+def compare(checkpoints, output, inputs=()):
+    return run(
+        "compare", config=None, overrides={}, workdir=None, inputs=inputs, output=output,
+        checkpoints=checkpoints, write_probabilities=False,
     )  # fmt: skip
+
+
+def test_compare_draws_runs_of_different_steps(finished, phantom, tmp_path, capsys):
+    case = phantom.images["flair"][0].parent
+    assert compare([finished, finished / "checkpoints" / "6"], tmp_path, [case]) == 0
     made = {path.name for path in tmp_path.iterdir()}
     assert {f"{phantom.case_id}_segmentations.png", "attention_loss.png"} <= made
     assert f"prototype_distances_{finished.name}.png" in made
-    assert str(tmp_path / f"{phantom.case_id}_confidence.png") in output
+    assert str(tmp_path / f"{phantom.case_id}_confidence.png") in capsys.readouterr().out
 
 
-def test_compare_needs_checkpoints(command, tmp_path):
-    told = command("--mode=compare", f"--output={tmp_path}", code=2)
-    assert "compare needs --checkpoint=RUN" in told
+def test_compare_needs_checkpoints(tmp_path):
+    with pytest.raises(InputError, match="compare needs --checkpoint=RUN"):
+        compare([], tmp_path)
