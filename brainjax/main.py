@@ -19,7 +19,8 @@ from brainjax import __version__
 from brainjax.errors import InputError
 
 MODES = (
-    "train", "crossvalidate", "prepare", "evaluate", "robustness", "tune", "predict", "explain",
+    "train", "crossvalidate", "prepare", "evaluate", "robustness", "tune", "predict", "compare",
+    "explain",
 )  # fmt: skip
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -28,15 +29,20 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run; made when missing.")
 _MODE = flags.DEFINE_enum("mode", "train", MODES, "Which job to run.")
 _INPUT = flags.DEFINE_multi_string(
-    "input", [], "predict, explain: a case folder, a folder of cases, or files; may be repeated."
+    "input",
+    [],
+    "predict, compare, explain: a case folder, a folder of cases, or files; may be repeated.",
 )
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "predict, explain: folder to write to; WORKDIR/predictions, /explanation."
+    "output",
+    None,
+    "predict, compare, explain: folder to write to; else WORKDIR/predictions, /explanation.",
 )
 _CHECKPOINT = flags.DEFINE_multi_string(
     "checkpoint",
     [],
-    "predict, evaluate, robustness: runs or checkpoints to average; explain: one; else WORKDIR's.",
+    "predict, evaluate, robustness: runs or checkpoints to average; explain: one; else WORKDIR's. "
+    "compare: those to draw beside one another.",
 )
 _FOLD = flags.DEFINE_integer("fold", None, "crossvalidate: train this fold only, from 0; all.")
 _VARIANT = flags.DEFINE_multi_string(

@@ -27,6 +27,7 @@ from brainjax.evaluation.classification import (
     confusion_matrix,
     score_classification,
 )
+from brainjax.evaluation.confidence import confidence_shares
 from brainjax.evaluation.conventions import CONVENTIONS, Convention, LesionRule, get_convention
 from brainjax.evaluation.lesions import LesionScores, score_lesions
 from brainjax.evaluation.localization import (
@@ -134,6 +135,7 @@ __all__ = [
     "compare_methods",
     "compare_paired",
     "compute_surface_distances",
+    "confidence_shares",
     "confusion_matrix",
     "count_overlap",
     "deviations_table",

@@ -52,7 +52,7 @@ def predict(
     """
     predictor = load_predictor(checkpoints, overrides=overrides, config=config)
     failures: list[InputError] = []
-    cases = _find_cases(inputs, predictor.modalities, failures)
+    cases = find_cases(inputs, predictor.modalities, failures)
     check_writable(output)
     told = ", ".join(f"{path} (step {step})" for path, step in
                      zip(checkpoints, predictor.steps, strict=True))  # fmt: skip
@@ -143,7 +143,7 @@ def prediction_overlays(
     return overlays
 
 
-def _find_cases(
+def find_cases(
     inputs: Sequence[Path], modalities: Sequence[str], failures: list[InputError]
 ) -> list[CaseFiles]:
     """All cases that can be found; in a folder of cases a broken one does not hide the rest."""

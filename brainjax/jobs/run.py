@@ -17,6 +17,7 @@ from brainjax.jobs.evaluate import evaluate
 from brainjax.jobs.explain_slices import explain_slices
 from brainjax.jobs.explain_volumes import explain_volumes
 from brainjax.jobs.folder_lock import alone_in
+from brainjax.jobs.model_pictures import compare
 from brainjax.jobs.predict import predict
 from brainjax.jobs.predictor import task_of
 from brainjax.jobs.prepare import find_data, prepare
@@ -29,7 +30,7 @@ from brainjax.jobs.slices import prepare_slice_records
 from brainjax.jobs.train import train
 from brainjax.jobs.tune import tune
 
-_IN_ONE_PROCESS = ("explain", "robustness", "tune")
+_IN_ONE_PROCESS = ("compare", "explain", "robustness", "tune")
 
 
 def run(
@@ -51,7 +52,7 @@ def run(
 
     Args:
       mode: ``train``, ``crossvalidate``, ``prepare``, ``evaluate``, ``robustness``, ``tune``,
-        ``predict`` or ``explain``.
+        ``predict``, ``compare`` or ``explain``.
       config: the configuration; predict and explain read the checkpoint's own instead, and
         predict needs it only for a file of released weights.
       overrides: what the command line changed in it, dotted names to values.
@@ -104,6 +105,12 @@ def run(
         )
     if mode == "explain":
         return _explain(workdir, inputs, output, checkpoints, overrides)
+    if mode == "compare":
+        if not checkpoints or output is None:
+            raise InputError("compare needs --checkpoint=RUN, twice or more, and --output=FOLDER")
+        return compare(
+            checkpoints=_trained(checkpoints), inputs=inputs, output=output, overrides=overrides
+        )
     if config is None:
         raise InputError("--config is missing; for example --config=configs/cga.py")
     folder = _required(workdir)

@@ -47,6 +47,9 @@ def test_a_run_leaves_scores_segmentations_and_a_report(finished: Path) -> None:
     page = (finished / "report.html").read_text()
     assert "<html" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
+    [viewer] = (finished / "viewer").iterdir()
+    assert f'href="viewer/{viewer.name}"' in page
+    assert '"name": "reference"' in viewer.read_text()
     [segmentation] = (finished / "segmentations" / "val").iterdir()
     scan = next((finished / "phantoms").rglob(segmentation.name.replace(".nii", "_flair.nii")))
     written, read = nib.load(segmentation), nib.load(scan)
@@ -158,7 +161,7 @@ def test_predict_needs_only_the_checkpoint(finished, command, tmp_path) -> None:
     case = next((finished / "phantoms").rglob("*_flair.nii.gz")).parent
     command(
         "--mode=predict", f"--checkpoint={finished}", f"--input={case}",
-        f"--output={tmp_path}", "--probabilities",
+        f"--output={tmp_path}", "--probabilities", "--viewer",
     )  # fmt: skip
     scan = nib.load(case / f"{case.name}_flair.nii.gz")
     labels = nib.load(tmp_path / f"{case.name}.nii.gz")
@@ -167,6 +170,9 @@ def test_predict_needs_only_the_checkpoint(finished, command, tmp_path) -> None:
     assert probabilities.shape == (*scan.shape, 4)
     np.testing.assert_array_equal(labels.affine, scan.affine)
     np.testing.assert_allclose(probabilities.get_fdata().sum(-1), 1, atol=1e-3)
+    viewer = (tmp_path / f"{case.name}.html").read_text()
+    assert '"name": "prediction"' in viewer
+    assert '"name": "probability of oedema"' in viewer
 
 
 def test_averaging_a_checkpoint_with_itself_changes_nothing(finished, command, tmp_path) -> None:
