@@ -188,8 +188,8 @@ def scale_probabilities(probabilities: np.ndarray, temperature: float) -> np.nda
     Returns:
       float32 ``[..., K]``: p^(1/T), normalised, which is softmax(log p / T).
 
-    >>> scale_probabilities(np.array([0.8, 0.2]), 2.0)
-    array([0.667, 0.333], dtype=float32)
+    >>> scale_probabilities(np.array([0.8, 0.2]), 2.0).round(3).tolist()
+    [0.667, 0.333]
     """
     if not (math.isfinite(temperature) and temperature > 0):
         raise InputError(f"temperature: expected a positive number, found {temperature}")

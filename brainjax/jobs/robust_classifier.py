@@ -83,7 +83,7 @@ def evaluate_classifier_robustness(
             *data.notes,
             f"{len(chosen)} {part} images as the network gets them, at its image size. Noise is "
             "in standard deviations of the image; shift and scale of the intensity in its range; "
-            "ghosting is the share of signal that every second line of k-space loses; a bias "
+            "ghosting is of a head that moved by so many voxels; a bias "
             "field of s multiplies by exp(-s) to exp(s); resolution 1 has pixels twice as long.",
         ),
     )

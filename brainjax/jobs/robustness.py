@@ -150,7 +150,7 @@ def evaluate_robustness(
             "modality is 0 after normalisation, the brain's mean. Noise, ghosting, bias field "
             "and resolution come before normalisation, shift and scale of the intensity (in "
             "standard deviations of the brain) after it. Noise is in standard deviations of the "
-            "scan; ghosting is the share of signal that every second line of k-space loses; a "
+            "scan; ghosting is of a head that moved by so many voxels; a "
             "bias field of s multiplies by exp(-s) to exp(s); resolution 1 has voxels twice as "
             "long along each axis.",
         ),

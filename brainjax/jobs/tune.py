@@ -245,6 +245,11 @@ def _finish(study: Study, config: Mapping[str, Any], workdir: Path, score: str) 
     _report(study, config, workdir, score, found, scored)
 
 
+def _without_storage(words: list[str]) -> list[str]:
+    """The command's words but for a database's URL, which may hold a password."""
+    return [word for word in words if not word.startswith("--config.search.storage")]
+
+
 def _evaluate(config: Mapping[str, Any], run: Path, workdir: Path) -> None:
     """Everything that follows training: the run is complete, so it is only scored."""
     built = _build(config)
@@ -309,7 +314,7 @@ def _report(
     shown = {key: value for key, value in config.items() if key != "search"}
     report = TuningReport(
         title=f"Search: {workdir.name}",
-        command=shlex.join(["python", "-m", "brainjax.main", *sys.argv[1:]]),
+        command=shlex.join(["python", "-m", "brainjax.main", *_without_storage(sys.argv[1:])]),
         score_name=score,
         maximise=study.maximise,
         trials=rows,

@@ -71,7 +71,7 @@ def draw_region_reliability(part: CalibratedPart, *, title: str) -> Figure:
       part: what is drawn: before scaling on the left, after it on the right.
       title: of the figure.
     """
-    figure = Figure(figsize=(8.2, 4.4), layout="constrained")
+    figure = Figure(figsize=(8.2, 5.0), layout="compressed")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, words, pick in (

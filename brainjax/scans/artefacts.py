@@ -12,11 +12,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from brainjax.errors import InputError
-
-GHOSTS = 2
-"""Copies across the field of view: every second line of k-space is acquired in motion."""
-
 BIAS_ORDER = 3
 """Degree of the polynomial of a bias field."""
 
@@ -65,26 +60,24 @@ def add_rician_noise(image: np.ndarray, strength: float, rng: np.random.Generato
 
 
 def add_ghosts(image: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Ghosts of periodic motion along one axis: every second line of k-space is weakened.
+    """Ghosts of a head that moved to and fro: every second line of k-space is of the moved one.
 
-    The line at the centre stays, so that the mean brightness does. All channels have their
-    ghosts along the same axis.
+    What comes of it are double edges, and a faint copy of them half a field of view away. The
+    line at the centre stays, so that the mean brightness does. All channels move alike.
 
     Args:
       image: not negative.
-      strength: share of the signal that these lines lose, 0 to 1.
+      strength: how far, in voxels along one axis.
       rng: draws the axis.
     """
-    if not 0 <= strength <= 1:
-        raise InputError(f"ghosting: expected a strength from 0 to 1, found {strength}")
     if strength == 0:
         return image.astype(np.float32)
     axis = int(rng.integers(image.ndim - 1))
-    count = image.shape[axis]
-    lines = np.abs(np.fft.fftfreq(count, 1 / count))  # cycles in the field of view
-    weights = np.where((lines % GHOSTS == 0) & (lines > 0), 1.0 - strength, 1.0)
+    cycles = np.fft.fftfreq(image.shape[axis])  # per voxel
+    lines = np.rint(cycles * image.shape[axis]).astype(int)
+    moved = np.where(lines % 2 == 1, np.exp(-2j * np.pi * cycles * strength), 1.0)
     spectrum = np.fft.fft(image, axis=axis)
-    spectrum *= np.expand_dims(weights, [a for a in range(image.ndim) if a != axis])
+    spectrum *= np.expand_dims(moved, [a for a in range(image.ndim) if a != axis])
     return np.abs(np.fft.ifft(spectrum, axis=axis)).astype(np.float32)
 
 
@@ -153,7 +146,7 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = {
     "intensity_shift": (-0.5, 0.5, 1.0),
     "intensity_scale": (-0.4, -0.2, 0.2, 0.4),
     "noise": (0.1, 0.25, 0.5, 1.0),
-    "ghosting": (0.25, 0.5, 0.75),
+    "ghosting": (1.0, 2.0, 4.0),
     "bias_field": (0.25, 0.5, 1.0),
     "resolution": (1.0, 2.0, 3.0),
 }
