@@ -48,9 +48,7 @@ def train(problem: Problem, options: ParallelOptions, devices: int = 8) -> Any:
 
 def difference(ours: Any, theirs: Any) -> float:
     pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
-    return max(
-        float(np.max(np.abs(a - b)) / max(1e-3, np.max(np.abs(b)))) for a, b in pairs
-    )
+    return max(float(np.max(np.abs(a - b)) / max(1e-3, np.max(np.abs(b)))) for a, b in pairs)
 
 
 def tell(name: str, value: float) -> None:
@@ -97,7 +95,10 @@ def predict(problem: Problem) -> None:
         image = problem.batches[0]["image"][:number].astype(np.float32)
         lifted = parallel.lift_prediction(run, options)
         ours = lifted(parallel.place_variables(variables, options), image)
-        tell(f"predict/{number}/space{options.space}", difference(ours, jax.jit(run)(variables, image)))
+        tell(
+            f"predict/{number}/space{options.space}",
+            difference(ours, jax.jit(run)(variables, image)),
+        )
 
 
 if __name__ == "__main__":
