@@ -22,19 +22,12 @@ from brainjax.evaluation import (
 from brainjax.experiment.explain_options import ExplainOptions
 from brainjax.files import write_json
 from brainjax.jobs.explainer import Explainer
-from brainjax.jobs.predictor import Predictor, versions
+from brainjax.jobs.predictor import versions
 from brainjax.report import SaliencyReport, write_saliency_report
-from brainjax.scans import CaseFiles
 
 PAGE = "explanation.html"
 SCORES = "scores.csv"
 SUMMARY = "summary.json"
-
-DrawCase = Callable[[Predictor, CaseFiles, Path], list[Path]]
-"""`draw(predictor, case, output) -> PNG files`, further pictures of a case of a segmentation."""
-
-CASE_PICTURES: tuple[DrawCase, ...] = ()
-"""Called for every segmentation case that is drawn; the page shows what they return."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

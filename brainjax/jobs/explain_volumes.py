@@ -13,9 +13,8 @@ import numpy as np
 
 from brainjax.evaluation import MapScore
 from brainjax.explain import region_target
+from brainjax.jobs.attention_pictures import draw_attention_pictures
 from brainjax.jobs.explain import (
-    CASE_PICTURES,
-    DrawCase,
     check_sanity,
     choose_cases,
     choose_pictures,
@@ -29,6 +28,7 @@ from brainjax.jobs.prepare import find_data
 from brainjax.report import MapPicture, draw_maps, save_figure
 from brainjax.scans import (
     CONVENTIONS,
+    PAINTED,
     CaseFiles,
     Volume,
     find_cases_to_predict,
@@ -74,7 +74,6 @@ def explain_volumes(
     inputs: Sequence[Path],
     output: Path,
     overrides: Mapping[str, Any],
-    draw: Sequence[DrawCase] = CASE_PICTURES,
 ) -> int:
     """Explains the scans of a run's validation fold, or other ones.
 
@@ -87,7 +86,6 @@ def explain_volumes(
       output: gets ``cases/`` with pictures and NIfTI maps on each scan's grid,
         ``scores.csv``, ``summary.json`` and ``explanation.html``.
       overrides: dotted names of the configuration to new values.
-      draw: further pictures of each drawn case.
 
     Returns:
       0.
@@ -138,9 +136,8 @@ def explain_volumes(
         path = output / "cases" / f"{name}.png"
         save_figure(path, draw_maps(_picture(case, explainer, options.region, scores)))
         pictures.append((name, path))
-        for drawer in draw:
-            more += [(f"{name}: {png.stem}", png) for png in
-                     drawer(predictor, files[number], output / "cases")]  # fmt: skip
+        drawn = draw_attention_pictures(predictor, files[number], output / "cases")
+        more += [(f"{name}: {png.stem}", png) for png in drawn]
     finish_explanation(
         output, scores, sanity,
         title=f"What {predictor.experiment.config['model']['name']} looks at for {options.region}",
@@ -156,7 +153,10 @@ class _Network:
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
         conventions = CONVENTIONS[predictor.label_convention]
-        self.classes = conventions.region_classes(predictor.experiment.explain.region)
+        region = predictor.experiment.explain.region
+        self.classes = conventions.region_classes(region)
+        self.regions = predictor.experiment.trains_regions
+        self.channels = (list(PAINTED).index(region),) if self.regions else self.classes
         model = predictor.experiment.make_model(len(conventions.classes))
         # Grad-CAM looks into blocks, which must not be worked out anew behind its back.
         self.model: Any = model.clone(checkpoint_blocks=False)
@@ -168,12 +168,13 @@ class _Network:
 
     def target(self, variables: Any) -> Callable[[jax.Array, Any], jax.Array]:
         """The sum of the region's logits over the voxels in the aims."""
-        return region_target(lambda x: self.logits(variables, x), self.classes)
+        return region_target(lambda x: self.logits(variables, x), self.channels)
 
     def probability(self, variables: Any, images: jax.Array, aims: jax.Array) -> jax.Array:
         """The region's mean probability [N] over the voxels in the aims."""
-        shares = jax.nn.softmax(self.logits(variables, images), axis=-1)
-        region = jnp.sum(jnp.stack([shares[..., k] for k in self.classes]), axis=0)
+        logits = self.logits(variables, images)
+        shares = jax.nn.sigmoid(logits) if self.regions else jax.nn.softmax(logits, axis=-1)
+        region = jnp.sum(jnp.stack([shares[..., k] for k in self.channels]), axis=0)
         return jnp.sum(region * aims, (1, 2, 3)) / jnp.sum(aims, (1, 2, 3))
 
     def read(self, file: CaseFiles, number: int, convention: str) -> VolumeCase:

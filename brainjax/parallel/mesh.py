@@ -7,6 +7,7 @@ process are neighbours in it, so that a process reads its own block of each batc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -23,13 +24,17 @@ STEP_INPUTS = ("image", "labels", "texture")
 """What a training step may use of a batch."""
 
 
-def make_mesh(batch_size: int, options: ParallelOptions | None = None) -> Mesh:
-    """All devices of all processes.
+def make_mesh(
+    batch_size: int,
+    options: ParallelOptions | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Mesh:
+    """All devices of all processes, or the given ones, for batches of one size.
 
     Raises:
       InputError: the devices do not divide by ``space``, or the batch by the rest.
     """
-    mesh = _mesh(jax.devices(), options or ParallelOptions())
+    mesh = _mesh(devices or jax.devices(), options or ParallelOptions())
     parts = mesh.shape[BATCH_AXIS]
     if batch_size % parts:
         below, above = batch_size - batch_size % parts, -(-batch_size // parts)
@@ -46,8 +51,8 @@ def local_mesh(options: ParallelOptions | None = None) -> Mesh:
     return _mesh(jax.local_devices(), options or ParallelOptions())
 
 
-def _mesh(devices: list[jax.Device], options: ParallelOptions) -> Mesh:
-    here = jax.local_device_count()
+def _mesh(devices: Sequence[jax.Device], options: ParallelOptions) -> Mesh:
+    here = sum(device.process_index == devices[0].process_index for device in devices)
     if here % options.space:
         fitting = [str(n) for n in range(1, here + 1) if here % n == 0]
         raise InputError(

@@ -25,6 +25,7 @@ JAX_SILENCE_SECONDS = 60
 """The same for JAX's own watch, which ends processes with a long message; ours comes first."""
 
 _ENDED = "brainjax/ended"
+_WELL = "well"
 _ALIVE = "brainjax/alive"
 _BEAT_SECONDS = 2.0
 
@@ -32,12 +33,14 @@ _SIGNS_OF_LOSS = ("Gloo", "NCCL", "oordination", "heartbeat")
 """In errors of collectives and of the coordination service."""
 
 _finished = threading.Event()
+_threads: list[threading.Thread] = []
 
 
 def watch() -> None:
     """Starts to tell the others that this process lives, and to listen for their end."""
     for task in (_beat, _listen, *([_count] if jax.process_index() == 0 else [])):
-        threading.Thread(target=_until_finished, args=(task,), daemon=True).start()
+        _threads.append(threading.Thread(target=_until_finished, args=(task,), daemon=True))
+        _threads[-1].start()
 
 
 @contextlib.contextmanager
@@ -51,7 +54,7 @@ def ending_together() -> Iterator[None]:
     except InputError as error:
         _tell_failure(str(error), 2)
         raise
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         if client() is None:
             raise
         if any(sign in str(error) for sign in _SIGNS_OF_LOSS):
@@ -63,6 +66,9 @@ def ending_together() -> Iterator[None]:
     if client() is not None:
         barrier()
         _finished.set()
+        _tell(_WELL)
+        for thread in _threads:
+            thread.join(timeout=10)
 
 
 def _tell_failure(message: str, code: int) -> None:
@@ -70,7 +76,7 @@ def _tell_failure(message: str, code: int) -> None:
         _tell(f"{code}:process {jax.process_index()} failed: {message}")
 
 
-def _short(error: Exception) -> str:
+def _short(error: BaseException) -> str:
     return " ".join(str(error).split())[:120]
 
 
@@ -109,8 +115,9 @@ def _count() -> None:
 
 
 def _listen() -> None:
-    code, _, message = client().blocking_key_value_get(_ENDED, WEEK_MS).partition(":")
-    if not message.startswith(f"process {jax.process_index()} failed"):
+    ended = client().blocking_key_value_get(_ENDED, WEEK_MS)
+    code, _, message = ended.partition(":")
+    if ended != _WELL and not message.startswith(f"process {jax.process_index()} failed"):
         _end(int(code), message)
 
 

@@ -115,7 +115,8 @@ class Loop:
       checkpoints: where to save.
       describe_run: data position and seconds so far to the checkpoint's ``run`` item.
       log: where metrics go.
-      stop_requested: polled after every step with how many are done.
+      stop_requested: polled after every step with how many are done and whether the run
+        ends there anyway.
       keep_every_steps: also saves after every so many steps, for checkpoints that are to
         stay; 0 saves none besides.
       rate_factor: scores so far, higher is better, to a factor of the learning rate.
@@ -131,7 +132,7 @@ class Loop:
     checkpoints: Checkpoints
     describe_run: Callable[[dict[str, Any], float], dict[str, Any]]
     log: Log
-    stop_requested: Callable[[int], bool]
+    stop_requested: Callable[[int, bool], bool]
     keep_every_steps: int = 0
     rate_factor: Callable[[list[float]], float] = lambda scores: 1.0
 
@@ -185,12 +186,8 @@ class Loop:
                 clock.pause(time.perf_counter() - started)
                 validated = True
                 factor = np.float32(self.rate_factor(scores))
-            if self.stop_requested(done):
-                stopped = "interrupted"
-            elif last:
-                stopped = "finished"
-            elif self._patience_is_out(scores):
-                stopped = "early"
+            ending = "finished" if last else "early" if self._patience_is_out(scores) else ""
+            stopped = "interrupted" if self.stop_requested(done, bool(ending)) else ending
             save = stopped or score is not None or done % options.save_every_steps == 0
             save = save or (self.keep_every_steps > 0 and done % self.keep_every_steps == 0)
             if save and done > saved and int(state.skipped_in_a_row) == 0:

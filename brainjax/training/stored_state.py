@@ -41,20 +41,27 @@ class StoredState:
         """A state as it is kept and saved."""
         return self._with_vectors(state, self._pad)
 
+    def unpack(self, state: TrainState) -> TrainState:
+        """Undoes ``pack``."""
+        return self._with_vectors(state, lambda vector: vector[: self._size])
+
     def step(self, step: Step) -> Step:
         """``step`` of a state as that of a packed one."""
         if not self._active:
             return step
 
         def packed(state: TrainState, *arguments: Any) -> tuple[TrainState, Any]:
-            whole = dataclasses.replace(
-                self._with_vectors(state, lambda vector: vector[: self._size]),
-                params=jax.lax.with_sharding_constraint(state.params, self._whole),
-            )
-            state, metrics = step(whole, *arguments)
-            return self.pack(state), metrics
+            state, metrics = step(self._gathered(self.unpack(state)), *arguments)
+            return self.pack(self._gathered(state)), metrics
 
         return packed
+
+    def _gathered(self, state: TrainState) -> TrainState:
+        """The state with parameters whole on every device, inside a program."""
+        params, average = jax.lax.with_sharding_constraint(
+            (state.params, state.average), self._whole
+        )
+        return dataclasses.replace(state, params=params, average=average)
 
     def _with_vectors(self, state: TrainState, change: Callable[[Any], Any]) -> TrainState:
         """The state with the optimiser's vectors changed."""
