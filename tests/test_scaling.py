@@ -145,7 +145,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 from benchmarks._scaling_devices import all_reduce_bytes, compile_step, count_moves, data_mesh
 from benchmarks._scaling_model import bytes_of
 from benchmarks._scaling_network import CLASSES, Setting, make_state
+from brainjax import parallel
 
+parallel.start()  # for the compilation cache
 mesh = data_mesh(jax.device_count())
 setting = Setting(side=16, batch=jax.device_count(), base_width=8)
 built = setting.build()
@@ -170,7 +172,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from benchmarks._scaling_devices import permuted_bytes
 from benchmarks._scaling_model import halo_of
 from benchmarks._scaling_network import CLASSES, Setting, make_state
+from brainjax import parallel
 
+parallel.start()  # for the compilation cache
 mesh = jax.make_mesh((jax.device_count(),), ("space",), axis_types=(AxisType.Auto,))
 setting = Setting(side=32, base_width=8)
 built = setting.build()
