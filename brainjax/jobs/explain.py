@@ -88,7 +88,7 @@ def choose_pictures(
 def check_sanity(
     explainer: Explainer,
     apply: Callable[[Any, Any], Any],
-    random: Mapping[str, Any],
+    start: Callable[[], Mapping[str, Any]],
     cases: Sequence[tuple[int, np.ndarray, Any]],
     control: Mapping[str, Any] | None,
 ) -> Sanity:
@@ -97,13 +97,13 @@ def check_sanity(
     Args:
       explainer: of the trained network.
       apply: the network.
-      random: its variables before training.
+      start: makes its variables as they are before training.
       cases: number, image [1, *spatial, C] and aims of each.
       control: variables of a network trained on permuted labels.
     """
     if not cases:
         return Sanity()
-    ranks, ssims = explainer.cascade(apply, random, cases)
+    ranks, ssims = explainer.cascade(apply, start(), cases)
     unlike: dict[str, float] = {}
     if control is not None:
         before = [explainer.maps(image, aims, number=number) for number, image, aims in cases]

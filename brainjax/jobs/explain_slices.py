@@ -216,14 +216,17 @@ def _check(
                 f"explain.compare={options.compare}: was not trained with permute_labels=true"
             )
         control = other.variables[0]
-    state = trained.experiment.create_state(
-        jax.random.key(options.seed + 1), model=network.model, steps_per_epoch=1
-    )
+
+    def start() -> dict[str, Any]:
+        key = jax.random.key(options.seed + 1)
+        state = trained.experiment.create_state(key, model=network.model, steps_per_epoch=1)
+        return state.variables()
+
     full = [(case.number, case.image, case.aims) for case in chosen]
     first = cases[0].aims
     return check_sanity(
         explainer, lambda variables, images: network._logits(variables, images, first),
-        state.variables(), full, control,
+        start, full, control,
     )  # fmt: skip
 
 

@@ -124,10 +124,7 @@ def explain_volumes(
         progress(number + 1, len(files))
     if without:
         notes.append(f"{without} of {len(files)} scans have no reference in the window.")
-    random = jax.jit(network.model.init)(
-        jax.random.key(options.seed + 1), jnp.zeros(predictor.experiment.patch.shape)
-    )
-    sanity = check_sanity(explainer, network.logits, random, sane, None)
+    sanity = check_sanity(explainer, network.logits, network.start, sane, None)
     pictures, more = [], []
     names = [file.case_id for file in files]
     for name in choose_pictures(names, scores, options):
@@ -160,6 +157,12 @@ class _Network:
         model = predictor.experiment.make_model(len(conventions.classes))
         # Grad-CAM looks into blocks, which must not be worked out anew behind its back.
         self.model: Any = model.clone(checkpoint_blocks=False)
+
+    def start(self) -> Any:
+        """Variables as they are before training."""
+        experiment = self.predictor.experiment
+        key = jax.random.key(experiment.explain.seed + 1)
+        return jax.jit(self.model.init)(key, jnp.zeros(experiment.patch.shape))
 
     def logits(self, variables: Any, images: jax.Array) -> jax.Array:
         """Logits [N, d, h, w, K]."""

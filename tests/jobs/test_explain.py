@@ -123,10 +123,11 @@ def test_a_segmentation_is_explained_on_the_scans_grid(finished: Path, tmp_path:
         shutil.copy(output / f"{case.case_id}.png", path)
         return [path]
 
-    methods = ("gradient", "grad_cam")
+    methods = ("grad_cam",)
     code = explain_volumes(
         finished, inputs=(), output=tmp_path, draw=(draw,),
-        overrides=SMALL | {"explain.methods": methods, "explain.pictures": 1},
+        overrides=SMALL | {"explain.methods": methods, "explain.pictures": 1,
+                           "explain.curve_steps": 0, "explain.sanity_cases": 0},
     )  # fmt: skip
     assert code == 0
     (case,) = seen
