@@ -9,7 +9,7 @@ from brainjax.parallel.mesh import (
     replicated,
     split_examples,
 )
-from brainjax.parallel.options import ParallelOptions
+from brainjax.parallel.options import LIFTS, ParallelOptions
 from brainjax.parallel.processes import (
     barrier,
     first_goes_first,
@@ -25,6 +25,7 @@ from brainjax.parallel.stop import StopOnSignal
 from brainjax.parallel.watch import LOST, ending_together
 
 __all__ = [
+    "LIFTS",
     "LOST",
     "ParallelOptions",
     "StopOnSignal",

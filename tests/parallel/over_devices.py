@@ -1,6 +1,6 @@
 """Trains small networks over eight CPU devices in several ways, and compares with one device.
 
-Run as a script; prints a line for each check, ``<name> <largest relative difference>``.
+Run as a script; prints a line for each check, such as ``<name> <largest relative difference>``.
 """
 
 from __future__ import annotations
@@ -13,32 +13,35 @@ os.environ["XLA_FLAGS"] = (
 os.environ["BRAINJAX_CPU_CONV"] = "plain"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
-import sys
 from typing import Any
 
 import jax
 import numpy as np
 
 from brainjax import parallel
+from brainjax.errors import InputError
 from brainjax.parallel import ParallelOptions
 from brainjax.training import StoredState, predict_step
 from tests.parallel.small_networks import Problem, slices, volumes
 
-FACTOR = np.float32(1.0)
 
-
-def train(problem: Problem, options: ParallelOptions, devices: int = 8) -> Any:
-    """Everything after a few steps, on the host; and the state itself."""
+def train(problem: Problem, options: ParallelOptions, devices: int, name: str = "") -> Any:
+    """Everything after a few steps, on the host; and the state as it lies on the devices."""
     size = len(problem.batches[0]["labels"])
     mesh = parallel.make_mesh(size, options, jax.devices()[:devices])
-    stored = StoredState(jax.eval_shape(problem.create), mesh, options)
-    state = jax.jit(lambda: stored.pack(problem.create()), out_shardings=stored.shardings)()
+    stored = StoredState(problem.state, mesh, options)
+    state = jax.jit(stored.pack, out_shardings=stored.shardings)(problem.state)
     step = parallel.lift_step(
         stored.step(problem.step), mesh, options, state_shardings=stored.shardings
     )
+    factor = np.float32(1.0)
+    if options.lift == "jit" and name:
+        batch = parallel.place_batch(problem.batches[0], mesh)
+        step = step.lower(state, batch, factor).compile()
+        tell(f"{name}/exchanges", step.as_text().count(" collective-permute("))
     metrics = []
     for batch in problem.batches:
-        state, found = step(state, parallel.place_batch(batch, mesh), FACTOR)
+        state, found = step(state, parallel.place_batch(batch, mesh), factor)
         metrics.append(found)
     whole = stored.unpack(state)
     return jax.device_get(
@@ -47,6 +50,7 @@ def train(problem: Problem, options: ParallelOptions, devices: int = 8) -> Any:
 
 
 def difference(ours: Any, theirs: Any) -> float:
+    """The largest difference of an array, relative to its largest value."""
     pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
     return max(float(np.max(np.abs(a - b)) / max(1e-3, np.max(np.abs(b)))) for a, b in pairs)
 
@@ -55,33 +59,13 @@ def tell(name: str, value: float) -> None:
     print(name, value, flush=True)
 
 
-def main() -> None:
-    cases = {
-        "batch_norm": volumes("batch"),
-        "group_norm": volumes("group", over="example", form="paper"),
-        "slices": slices(),
-    }
-    for name, problem in cases.items():
-        alone, _ = train(problem, ParallelOptions(), 1)
-        ways = {"jit": 8, "shard_map": 8, "pmap": 8}
-        for lift, devices in ways.items():
-            ours, _ = train(problem, ParallelOptions(lift=lift), devices)
-            tell(f"{name}/{lift}/{devices}", difference(ours, alone))
-        if name == "batch_norm":
-            ours, state = train(problem, ParallelOptions(shard_parameters=True))
-            tell("batch_norm/shard_parameters", difference(ours, alone))
-            kernel = state.params["Conv_0"]["kernel"]
-            vector = next(leaf for leaf in jax.tree.leaves(state.optimizer) if leaf.ndim == 1)
-            held = [len(leaf.addressable_shards[0].data.ravel()) for leaf in (kernel, vector)]
-            tell("held", max(8 * held[0] - kernel.size, 8 * held[1] - vector.size))
-        if name != "slices":
-            ours, _ = train(problem, ParallelOptions(space=4))
-            tell(f"{name}/space", difference(ours, alone))
-    accumulated = volumes("batch", accumulate=2)
-    alone, _ = train(accumulated, ParallelOptions(), 1)
-    ours, _ = train(accumulated, ParallelOptions(lift="shard_map"), 4)
-    tell("accumulate/shard_map/4", difference(ours, alone))
-    predict(cases["batch_norm"])
+def compare(name: str, problem: Problem, ways: dict[str, tuple[ParallelOptions, int]]) -> Any:
+    """The last way's state."""
+    alone, state = train(problem, ParallelOptions(), 1)
+    for way, (options, devices) in ways.items():
+        ours, state = train(problem, options, devices, f"{name}/{way}")
+        tell(f"{name}/{way}", difference(ours, alone))
+    return state
 
 
 def predict(problem: Problem) -> None:
@@ -90,17 +74,43 @@ def predict(problem: Problem) -> None:
     def run(variables: Any, image: jax.Array) -> jax.Array:
         return predict_step(variables, image, model=problem.model)
 
-    variables = problem.create().variables()
+    variables = problem.state.variables()
     for number, options in ((8, ParallelOptions()), (3, ParallelOptions(space=2))):
         image = problem.batches[0]["image"][:number].astype(np.float32)
-        lifted = parallel.lift_prediction(run, options)
-        ours = lifted(parallel.place_variables(variables, options), image)
-        tell(
-            f"predict/{number}/space{options.space}",
-            difference(ours, jax.jit(run)(variables, image)),
-        )
+        placed = parallel.place_variables(variables, options)
+        ours = parallel.lift_prediction(run, options)(placed, image)
+        alone = jax.jit(run)(variables, image)
+        tell(f"predict/{number}/space{options.space}", difference(ours, alone))
+
+
+def main() -> None:
+    lifts = {f"{lift}/8": (ParallelOptions(lift=lift), 8) for lift in parallel.LIFTS}
+    space = {"space": (ParallelOptions(space=4), 8)}
+    batch_norm = volumes("batch")
+    state = compare(
+        "batch_norm",
+        batch_norm,
+        {
+            **lifts, **space, "jit/2": (ParallelOptions(), 2),
+            "shard_parameters": (ParallelOptions(shard_parameters=True), 8),
+        },
+    )  # fmt: skip
+    kernel = state.params["Conv_0"]["kernel"]
+    vector = next(leaf for leaf in jax.tree.leaves(state.optimizer) if leaf.ndim == 1)
+    for name, array in (("kernel", kernel), ("optimizer", vector)):
+        tell(f"kept/{name}", array.addressable_shards[0].data.size / array.size)
+    compare("group_norm", volumes("group", over="example", form="paper"), {**lifts, **space})
+    compare("slices", slices(), lifts)
+    in_parts = {"shard_map/4": (ParallelOptions(lift="shard_map"), 4)}
+    compare("accumulate", volumes("batch", accumulate=2), in_parts)
+    predict(batch_norm)
+    odd = {name: array[:, :6] for name, array in batch_norm.batches[0].items()}
+    try:
+        parallel.place_batch(odd, parallel.make_mesh(8, ParallelOptions(space=4)))
+    except InputError as error:
+        tell("odd_depth_refused", float("parallel.space 4" in str(error)))
 
 
 if __name__ == "__main__":
+    parallel.start()
     main()
-    sys.exit(0)

@@ -68,7 +68,7 @@ class Problem:
 
     model: nn.Module
     step: Callable[..., Any]
-    create: Callable[[], TrainState]
+    state: TrainState
     batches: list[dict[str, np.ndarray]]
 
 
@@ -113,16 +113,12 @@ def slices() -> Problem:
 def _problem(model, objective, augment, batches, accumulate: int) -> Problem:
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.trace(0.9), optax.scale(-0.05))
     image = jax.ShapeDtypeStruct((1, *batches[0]["image"].shape[1:]), jnp.float32)
-    return Problem(
-        model=model,
-        step=functools.partial(
-            train_step, model=model, objective=objective, optimizer=optimizer,
-            learning_rate=lambda step: jnp.float32(0.05), augment=augment, average_decay=0.9,
-            accumulate=accumulate,
-        ),
-        create=functools.partial(
-            create_state, jax.random.key(0), image, model=model, optimizer=optimizer,
-            keep_average=True,
-        ),
-        batches=batches,
+    create = functools.partial(
+        create_state, image=image, model=model, optimizer=optimizer, keep_average=True
+    )
+    step = functools.partial(
+        train_step, model=model, objective=objective, optimizer=optimizer,
+        learning_rate=lambda step: jnp.float32(0.05), augment=augment, average_decay=0.9,
+        accumulate=accumulate,
     )  # fmt: skip
+    return Problem(model, step, jax.jit(create)(jax.random.key(0)), batches)

@@ -1,0 +1,84 @@
+"""Mistakes in how devices and processes are asked for, and what holds on one device."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from brainjax import parallel
+from brainjax.errors import InputError
+from brainjax.experiment import complete_saved
+from brainjax.layers.dropout import Dropout
+from brainjax.parallel import ParallelOptions
+from brainjax.parallel.connect import connect
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"lift": "vmap"}, "expected one of jit, shard_map, pmap"),
+        ({"space": 0}, "1 or more"),
+        ({"lift": "pmap", "space": 2}, "need lift='jit'"),
+        ({"lift": "shard_map", "shard_parameters": True}, "need lift='jit'"),
+    ],
+)
+def test_options_are_checked(options: dict, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        ParallelOptions(**options)
+
+
+def test_space_has_to_divide_the_devices() -> None:
+    number = jax.device_count() + 1
+    with pytest.raises(InputError, match=rf"parallel\.space {number} does not divide the"):
+        parallel.make_mesh(8, ParallelOptions(space=number))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("node1:99", None, None), "--processes, --process missing"),
+        (("node1", 2, 0), "expected HOST:PORT"),
+        (("node1:99", 2, 2), "a number from 0 to processes - 1"),
+    ],
+)
+def test_flags_come_together(arguments: tuple, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        connect(*arguments)
+
+
+def test_one_slurm_task_stays_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "SLURM_JOB_ID": "1", "SLURM_STEP_NODELIST": "node1", "SLURM_NTASKS": "1",
+        "SLURM_PROCID": "0", "SLURM_LOCALID": "0",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    connect()
+    assert not jax.distributed.is_initialized()
+
+
+def test_runs_from_before_there_was_a_choice_were_jitted() -> None:
+    assert complete_saved({"task": "segmentation"})["parallel"] == {
+        "lift": "jit", "space": 1, "shard_parameters": False,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("broadcast", [(), (1, 2)])
+def test_dropout_is_that_of_flax(broadcast: tuple[int, ...]) -> None:
+    x = jnp.ones((3, 4, 4, 8))
+
+    class Net(nn.Module):
+        layer: type[nn.Module]
+
+        @nn.compact
+        def __call__(self, x: jax.Array) -> jax.Array:
+            return self.layer(0.3, broadcast_dims=broadcast, deterministic=False)(x)
+
+    ours, theirs = (
+        Net(layer).apply({}, x, rngs={"dropout": jax.random.key(1)})
+        for layer in (Dropout, nn.Dropout)
+    )
+    np.testing.assert_array_equal(ours, theirs)
+    assert 0 < np.count_nonzero(ours) < x.size
