@@ -34,6 +34,7 @@ def get_config(variant="nnunet"):
             f":{', :'.join(WIDTHS)}, or one of them with _full behind"
         )
     isensee = name in ("nnunet", "resenc_unet")  # nnU-Net's own recipe; the rest as CGA U-Net
+    unnormed = NORMS.get(name) == "none"
     size = (16 if name == "kiunet3d" else 48) if not full else (64 if name == "kiunet3d" else 128)
     config = ml_collections.ConfigDict()
     config.seed = 0
@@ -72,7 +73,7 @@ def get_config(variant="nnunet"):
     )  # fmt: skip
     config.optimizer = dict(
         algorithm="sgd" if full and isensee else "adam",
-        learning_rate=(1e-2 if isensee else 1e-3) if full else 3e-3,
+        learning_rate=1e-2 if full and isensee else (1e-3 if full or unnormed else 3e-3),
         schedule="polynomial", power=0.9, warmup_steps=0,
         momentum=0.99, nesterov=full and isensee,
         l2=3e-5 if full and isensee else 1e-5,

@@ -98,7 +98,8 @@ class Experiment:
         if name not in MODELS:
             raise InputError(f"model.name {name!r} is not one of {sorted(MODELS)}")
         network = MODELS[name]
-        known = {field.name for field in dataclasses.fields(network)} - {"parent", "name"}
+        fields = {field.name for field in dataclasses.fields(network)}
+        known = fields - {"parent", "name", "attention_classes"}
         if options.get("intra_classes") == ():
             options["intra_classes"] = None
         check_keys("model", options, known | {"name", "dtype"}, needed=set())
@@ -110,7 +111,7 @@ class Experiment:
                     f"{num_classes} classes: use target='classes'"
                 )
             outputs = len(painted_regions())
-            if "attention_classes" in known:
+            if "attention_classes" in fields:
                 options["attention_classes"] = num_classes
         return make(network, "model", dict(options, num_classes=outputs, dtype=pick_dtype(dtype)))
 

@@ -54,7 +54,7 @@ def run(mode: str = "train", *, variant: str = "demo", workdir: Path | None = No
         ({"variant": "paper"}, "--config.data.root=FOLDER"),
         ({"data__root": "/nowhere"}, "/nowhere: no such folder"),
         ({"model__variant": "papr"}, "papr"),
-        ({"model__name": "nnunet"}, "not one of ['cga_unet'"),
+        ({"model__name": "swin"}, "not one of ['attention_unet', 'cga_unet'"),
         ({"model__dtype": "float8"}, "not one of ['bfloat16', 'float32']"),
         ({"optimizer__algorithm": "sgdd"}, "sgdd"),
         ({"inference__mode": "both"}, "['sliding_window', 'whole_volume']"),

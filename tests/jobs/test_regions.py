@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pytest
 
-from tests.jobs.command_line import TINY
+from brainjax.errors import InputError
+from brainjax.jobs.predictor import load_predictor
+from tests.jobs.command_line import ROOT, TINY
 
 NARROW = (
     "--config=configs/comparators.py:nnunet", "--config.objective.target=regions",
@@ -36,3 +40,10 @@ def test_a_comparator_trains_regions_and_predicts_labels(command, tmp_path: Path
     assert (found[..., 0] <= 1 - found[..., 1:].max(axis=-1) + 1e-5).all()
     changed = command(*NARROW[:1], *NARROW[2:], *TINY, f"--workdir={run}", code=2)
     assert "objective.target regions -> classes" in changed
+
+
+def test_released_weights_are_of_classes() -> None:
+    config = runpy.run_path(str(ROOT / "configs" / "cga.py"))["get_config"]("released")
+    config.objective.target = "regions"
+    with pytest.raises(InputError, match=r"model.pth: .* set objective.target=classes"):
+        load_predictor([Path("model.pth")], config=config)
