@@ -39,7 +39,7 @@ def get_config(variant="nnunet"):
     config = ml_collections.ConfigDict()
     config.seed = 0
     config.data = dict(
-        root="", records="", label_convention="auto",
+        root="", records="", prepare_workers=1, prepare_beam="", label_convention="auto",
         modalities=("flair", "t1ce", "t1", "t2"), needs_root=full,
     )  # fmt: skip
     config.phantom = dict(cases=30, shape=(64, 64, 64), seed=0)
@@ -49,12 +49,11 @@ def get_config(variant="nnunet"):
         foreground_fraction=0.33 if full else 0.5, pad_multiple=1,
         workers=0, threads=4, prefetch_batches=4,
     )  # fmt: skip
+    config.parallel = dict(lift="jit", space=1, shard_parameters=False)
     config.augment = dict(
-        flip_probability=0.5,
-        intensity_scale=(0.9, 1.1),
-        intensity_shift=(-0.1, 0.1),
-        intensity_per_row=False,
-    )
+        flip_probability=0.5, intensity_scale=(0.9, 1.1), intensity_shift=(-0.1, 0.1),
+        intensity_per_row=False, modality_dropout=0.0,
+    )  # fmt: skip
     config.model = dict(
         name=name,
         base_width=WIDTHS[name][full],
@@ -93,4 +92,9 @@ def get_config(variant="nnunet"):
     config.evaluation = dict(
         convention="auto", hd95_method="auto", tolerance_mm=1.0, validation_cases=4, test_root=""
     )
+    config.explain = dict(
+        methods=(), cases=(), count=8, pictures=4, samples=8, noise=0.15, steps=8, layer="",
+        window=0.25, region="WT", curve_steps=8, tolerance=0.05, sanity_cases=2, compare="",
+        bootstrap=1000, chunk=1, seed=0,
+    )  # fmt: skip
     return config

@@ -98,6 +98,56 @@ def test_a_run_from_before_regions_and_deep_supervision_still_builds() -> None:
     assert experiment.complete_saved(classifier) == classifier
 
 
+ROWS = {  # the paper's Table 4: intra, inter, classes written back, sign of the inter-class loss
+    "baseline": (False, False, (), 1),
+    "intra": (True, False, (), 1),
+    "intra_class1": (True, False, (1,), 1),
+    "intra_class2": (True, False, (2,), 1),
+    "intra_class4": (True, False, (3,), 1),
+    "inter": (False, True, (), 1),
+    "minus_inter": (False, True, (), -1),
+    "intra_inter": (True, True, (), 1),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_rows_of_the_ablation(row: str) -> None:
+    for recipe in ("", "paper_", "released_"):
+        found = config(f"{recipe}ablation_{row}")
+        model, sign = found.model, found.objective.inter_sign
+        assert (model.intra, model.inter, tuple(model.intra_classes), sign) == ROWS[row]
+        base = config(recipe.removesuffix("_") or "demo")
+        assert found.batches == base.batches
+        assert "variants" not in found
+    experiment.build(config(f"ablation_{row}"))
+
+
+def test_an_ablation_holds_its_rows_and_the_paper_s_figures() -> None:
+    built = experiment.build(config("paper_ablation"))
+    assert [name for name, _ in built.variants] == list(ROWS)
+    published = {one.name: one for one in built.published}
+    assert set(published) == set(ROWS)
+    assert published["intra_class4"].title == "Baseline + Intra (class4)"
+    assert published["intra"].spreads["dice"]["ET"] == pytest.approx((0.7860, 0.2914))
+    assert published["intra_inter"].spreads["hd100_mm"]["TC"] == (19.833, 20.23)
+    with pytest.raises(ValueError, match="after ablation_ comes one of baseline, intra"):
+        config("ablation_class3")
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "told"),
+    [
+        ("variants", (("a", ()), ("a", ())), "expected different names, found a, a"),
+        ("variants", ("intra",), r"expected \(name, "),
+        ("published", (("a", "A", (("dice", 1.0, 2.0),)),), r"expected \(variant, title"),
+        ("published", (("a", "A", (("iou", 1.0, 2.0, 3.0),)),), "scores of dice, hd95_mm"),
+    ],
+)
+def test_sections_of_several_runs(section: str, value: tuple, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        experiment.build({**config().to_dict(), section: value})
+
+
 CLASSIFIERS = {
     "mgmt_resnet18": (2, 11_177_538),  # ResNet-18 without ImageNet's 1000 classes
     "figshare_cnn": (3, 33_314_819),
@@ -137,6 +187,9 @@ def test_every_configuration_file_is_covered() -> None:
     covered = {name.partition(":")[0] for name in CLASSIFIERS} | {
         "cga", "cga_ablations", "comparators", "figshare_saliency_unet", "kaggle4_best",
     }  # fmt: skip
+
+    covered = {name.partition(":")[0] for name in CLASSIFIERS}
+    covered |= {"cga", "cga_ablations", "kaggle4_best"}
     assert covered == {path.stem for path in CONFIGS.glob("[!_]*.py")}
 
 

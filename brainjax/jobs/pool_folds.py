@@ -96,7 +96,7 @@ def pool_folds(
     cases = f"{len(fold_of)} cases, {len(folds)} folds"
     tables = [
         means_table(rows, caption=f"Means over {cases}, each scored by the network of its fold"),
-        deviations_table(rows, caption="Standard deviations over the same cases"),
+        deviations_table(rows, caption="Standard deviations of these cases"),
         folds_table(
             {f"fold {number}": found for number, found in by_fold.items()},
             caption="Means over the cases of each fold",
@@ -211,7 +211,7 @@ def _case_rows(scores: Sequence[RegionScore], fold_of: Mapping[str, int]) -> lis
     rows: dict[str, dict[str, Any]] = {}
     for score in scores:
         row = rows.setdefault(
-            score.case_id, {"case_id": score.case_id, "fold": fold_of[score.case_id]}
+            score.case_id, {"case_id": score.case_id, "Fold": fold_of[score.case_id]}
         )
         for metric in COMPARED:
             row[f"{score.region}_{metric}"] = getattr(score, metric)

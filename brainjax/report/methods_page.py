@@ -72,7 +72,8 @@ def text_table_html(table: TextTable) -> str:
     for first, *cells in table.rows:
         filled = "".join(f"<td{_sort_value(cell)}>{html.escape(cell)}</td>" for cell in cells)
         rows.append(f'<tr><th scope="row">{html.escape(first)}</th>{filled}</tr>')
-    return table_html(sortable_heads(table.head), rows, caption=table.caption, css="sortable")
+    heads = [title.replace(" (", "\N{NO-BREAK SPACE}(") for title in table.head]
+    return table_html(sortable_heads(heads), rows, caption=table.caption, css="sortable")
 
 
 def folds_html(
