@@ -55,13 +55,12 @@ def get_config(variant="nnunet"):
         intensity_per_row=False, modality_dropout=0.0,
     )  # fmt: skip
     config.model = dict(
-        name=name,
-        base_width=WIDTHS[name][full],
+        name=name, base_width=WIDTHS[name][full],
         norm=NORMS.get(name, "instance"),  # or batch, group, instance, none
         norm_groups=4,
         deep_supervision=isensee,
         dtype="bfloat16" if full else "float32",
-    )
+    )  # fmt: skip
     if isensee:
         config.model.stages = 6 if full else 4  # nnU-Net's rule: at least 4 voxels an axis remain
     config.objective = dict(

@@ -187,9 +187,6 @@ def test_every_configuration_file_is_covered() -> None:
     covered = {name.partition(":")[0] for name in CLASSIFIERS} | {
         "cga", "cga_ablations", "comparators", "figshare_saliency_unet", "kaggle4_best",
     }  # fmt: skip
-
-    covered = {name.partition(":")[0] for name in CLASSIFIERS}
-    covered |= {"cga", "cga_ablations", "kaggle4_best"}
     assert covered == {path.stem for path in CONFIGS.glob("[!_]*.py")}
 
 
