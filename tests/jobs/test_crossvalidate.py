@@ -71,9 +71,9 @@ def test_another_configuration_in_the_same_folder_is_refused(folds: Path) -> Non
     before = {path: path.stat().st_mtime_ns for path in folds.rglob("*")}
     with pytest.raises(InputError, match=r"fold_0 holds a run of another.*learning_rate"):
         run_job("crossvalidate", folds, {"optimizer.learning_rate": 0.5})
+    assert before == {path: path.stat().st_mtime_ns for path in folds.rglob("*")}
     with pytest.raises(InputError, match="holds several runs"):
         run_job("train", folds)
-    assert before == {path: path.stat().st_mtime_ns for path in folds.rglob("*")}
 
 
 def test_half_an_ensemble_does_not_predict(folds: Path, tmp_path: Path) -> None:
