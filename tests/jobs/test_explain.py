@@ -123,7 +123,7 @@ def test_a_segmentation_is_explained_on_the_scans_grid(finished: Path, tmp_path:
         shutil.copy(output / f"{case.case_id}.png", path)
         return [path]
 
-    methods = ("grad_cam",)
+    methods = ("gradient",)
     code = explain_volumes(
         finished, inputs=(), output=tmp_path, draw=(draw,),
         overrides=SMALL | {"explain.methods": methods, "explain.pictures": 1,
