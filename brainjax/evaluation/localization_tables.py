@@ -20,7 +20,7 @@ BASELINES = ("uniform", "centre", "intensity")
 MEASURES = ("saliency_share", "area_share", "ratio", "pointing", "auroc", "insertion", "deletion")
 
 INSENSITIVE = 0.5
-"""A mean rank correlation above this, with every layer random, is called no change."""
+"""A mean rank correlation above this, with a network that knows nothing, is called no change."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,7 @@ def summarize_localization(
     samples: int = 1000,
     seed: int = 0,
     similarity: Mapping[str, float] | None = None,
+    control: Mapping[str, float] | None = None,
 ) -> list[MethodSummary]:
     """Means of every method with 95 % bootstrap intervals over patients, and verdicts.
 
@@ -80,8 +81,10 @@ def summarize_localization(
       scores: of every method and case; each method has the same cases.
       samples: bootstrap samples.
       seed: of the draws, the same for all methods.
-      similarity: method to the mean rank correlation of its maps with those of the network
-        whose layers are all random; what is missing is not judged by it.
+      similarity: method to the mean rank correlation of its maps with those of the same
+        network made random, over the steps from its output down; what is missing is not
+        judged by it.
+      control: likewise with a network trained on permuted labels.
     """
     by_method: dict[str, list[MapScore]] = {}
     for score in scores:
@@ -113,14 +116,24 @@ def summarize_localization(
                 flat=sum(row.flat for row in rows),
                 means=means,
                 above=above,
-                verdict=_verdict(method, above, broken, (similarity or {}).get(method)),
+                verdict=_verdict(
+                    method,
+                    above,
+                    broken,
+                    (similarity or {}).get(method),
+                    (control or {}).get(method),
+                ),
             )
         )
     return found
 
 
 def _verdict(
-    method: str, above: Mapping[str, tuple[float, float]], broken: int, similarity: float | None
+    method: str,
+    above: Mapping[str, tuple[float, float]],
+    broken: int,
+    similarity: float | None,
+    control: float | None,
 ) -> str:
     """By the intervals of the differences in AUROC, plainly."""
     if method in BASELINES:
@@ -142,8 +155,11 @@ def _verdict(
         else:
             missed = " and ".join(names[name] for name in others if name not in beaten)
             words.append(f"better than chance, not better than {missed}")
-    if similarity is not None and similarity > INSENSITIVE:
-        words.append(f"hardly changes with a random network (rank correlation {similarity:.2f})")
+    for likeness, network in (
+        (similarity, "a network made random"), (control, "one trained on permuted labels"),
+    ):  # fmt: skip
+        if likeness is not None and likeness > INSENSITIVE:
+            words.append(f"hardly changes with {network} (rank correlation {likeness:.2f})")
     if broken:
         words.append(f"{broken} maps are not finite")
     return "; ".join(words)

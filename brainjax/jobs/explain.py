@@ -137,9 +137,13 @@ def finish_explanation(
       more_pictures: others.
       notes: what a reader has to know.
     """
-    last = {name: list(layers.values())[-1] for name, layers in sanity.ranks.items()}
+    alike = {name: float(np.mean([*steps.values()])) for name, steps in sanity.ranks.items()}
     found = summarize_localization(
-        scores, samples=options.bootstrap, seed=options.seed, similarity=last
+        scores,
+        samples=options.bootstrap,
+        seed=options.seed,
+        similarity=alike,
+        control=sanity.control,
     )
     broken = sum(row.not_finite for row in found)
     if broken:

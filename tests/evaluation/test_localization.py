@@ -146,13 +146,16 @@ def table():
 
 def test_verdicts_are_by_the_intervals_of_the_differences(table) -> None:
     found = {row.method: row for row in summarize_localization(
-        table, samples=200, similarity={"gradient": 0.93, "grad_cam": 0.1})}  # fmt: skip
+        table, samples=200, similarity={"gradient": 0.93, "grad_cam": 0.1},
+        control={"grad_cam": 0.7})}  # fmt: skip
     assert found["gradient"].verdict == (
-        "localises: better than chance and every baseline; hardly changes with a random network "
-        "(rank correlation 0.93)"
+        "localises: better than chance and every baseline; hardly changes with a network made "
+        "random (rank correlation 0.93)"
     )
     assert (
-        found["grad_cam"].verdict == "better than chance, not better than a Gaussian in the middle"
+        found["grad_cam"].verdict
+        == "better than chance, not better than a Gaussian in the middle; hardly changes with one "
+        "trained on permuted labels (rank correlation 0.70)"
     )
     assert found["occlusion"].verdict == "no better than chance"
     assert found["smooth_gradient"].verdict.startswith("worse than chance")

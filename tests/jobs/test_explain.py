@@ -95,6 +95,7 @@ def test_mistakes_are_told(figshare: Path, tmp_path: Path, overrides, message) -
         run_job("explain", figshare, name="figshare_cnn", overrides=overrides, output=tmp_path)
 
 
+@pytest.mark.slow
 def test_permuted_labels_are_a_control(figshare: Path, tmp_path: Path, no_report) -> None:
     changes = {"permute_labels": True, "data.records": str(figshare / "records")}
     shutil.copytree(figshare / "made_up", tmp_path / "run" / "made_up")
@@ -123,7 +124,7 @@ def test_a_segmentation_is_explained_on_the_scans_grid(finished: Path, tmp_path:
         shutil.copy(output / f"{case.case_id}.png", path)
         return [path]
 
-    methods = ("grad_cam",)
+    methods = ("gradient",)
     code = explain_volumes(
         finished, inputs=(), output=tmp_path, draw=(draw,),
         overrides=SMALL | {"explain.methods": methods, "explain.pictures": 1,
