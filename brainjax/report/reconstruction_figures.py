@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -100,7 +101,7 @@ def draw_errors(report: ReconstructionReport) -> Figure | None:
                   linewidth=1.8, **line_style(index))  # fmt: skip
     axes.set_yscale("log")
     axes.set_xlabel("epoch", color=INK)
-    figure.legend(loc="outside lower center", frameon=False, fontsize=11, labelcolor=INK, ncols=3)
+    figure.legend(loc="outside lower center", frameon=False, fontsize=11, labelcolor=INK, ncols=2)
     return figure
 
 
@@ -213,7 +214,7 @@ def draw_localisation(report: ReconstructionReport) -> Figure | None:
         chance = {"auroc": 0.5, "ratio": 1.0}.get(metric)
         if chance is not None:
             cell.axvline(chance, color=INK, alpha=0.6, linewidth=1.2, linestyle=(0, (2, 3)))
-        cell.set_xlabel(words.replace(" / ", "\n/ ").replace(", ", ",\n"), color=INK, fontsize=10.5)
+        cell.set_xlabel(textwrap.fill(words, 28), color=INK, fontsize=10.5)
         cell.grid(visible=False)
         cell.grid(axis="x", color=INK, alpha=0.18, linewidth=0.8)
         cell.margins(x=0.12)

@@ -138,13 +138,12 @@ def _localisation_table(report: ReconstructionReport) -> str:
     rows = [
         f'<tr><th scope="row">{html.escape(MAPS[row.method])}</th>'
         + "".join(f"<td>{interval_text(*row.means[metric])}</td>" for metric in METRICS)
-        + f'<td class="text">{html.escape(row.verdict)}</td></tr>'
+        + "</tr>"
         for row in report.localisation
     ]
     caption = f"Means over the slices of the {report.part} with a box, 95 % bootstrap intervals"
     verdict = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in report.verdict[1:])
-    head = f"<tr><th>map</th>{heads}<th>by its AUROC</th></tr>"
-    table = table_html(head, rows, caption=caption)
+    table = table_html(f"<tr><th>map</th>{heads}</tr>", rows, caption=caption)
     rule = (
         "A map is called adequate when its AUROC is above that of the image's brightness and of a "
         "Gaussian in the middle, and its greatest value lies in or near the tumour in more than "
