@@ -18,7 +18,7 @@ WIDTHS = {  # narrow and published
     "unet3d": (4, 32),
     "vnet": (4, 16),
     "attention_unet": (8, 16),
-    "kiunet3d": (2, 1),
+    "kiunet3d": (1, 1),
     "nnunet": (8, 32),
     "resenc_unet": (8, 32),
 }

@@ -30,7 +30,7 @@ COMPARATORS = {  # parameters: narrow, and published
     "unet3d": (299_232, 19_075_556),
     "vnet": (3_880_508, 61_996_700),
     "attention_unet": (1_556_343, 6_215_447),
-    "kiunet3d": (9_780, 2_794),
+    "kiunet3d": (2_794, 2_794),
     "nnunet": (352_036, 31_199_796),
     "resenc_unet": (1_622_388, 102_353_972),
 }
