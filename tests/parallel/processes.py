@@ -43,6 +43,7 @@ class Processes:
         self.output = ["" for _ in range(count)]
         self._changed = threading.Condition()
         self._processes = []
+        self._readers = []
         for number in range(count):
             joined = (
                 () if environment else
@@ -55,15 +56,17 @@ class Processes:
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
             self._processes.append(process)
-            threading.Thread(target=self._read, args=(number,), daemon=True).start()
+            self._readers.append(threading.Thread(target=self._read, args=(number,)))
+            self._readers[-1].start()
 
     def _read(self, number: int) -> None:
         stream = self._processes[number].stdout
         assert stream is not None
-        for line in stream:
-            with self._changed:
-                self.output[number] += line
-                self._changed.notify_all()
+        with stream:
+            for line in stream:
+                with self._changed:
+                    self.output[number] += line
+                    self._changed.notify_all()
 
     def wait_for(self, text: str, *, of: int = 0, timeout: float = 300) -> None:
         """Returns when a process has printed ``text``."""
@@ -80,6 +83,8 @@ class Processes:
         finally:
             for process in self._processes:
                 process.kill()
+            for reader in self._readers:
+                reader.join()
 
 
 def run(count: int, *arguments: str, code: int = 0) -> list[str]:

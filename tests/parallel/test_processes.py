@@ -114,8 +114,10 @@ def test_a_mistake_ends_all_with_one_line_each(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_segment_as_one(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
-    CommandLine()(DEMO, f"--workdir={one}", *TINY, "--config.split.folds=2")
-    run(2, DEMO, f"--workdir={two}", *TINY, "--config.split.folds=2")
+    # Adam would make the sign of rounding an update where a gradient is nearly zero.
+    options = (*TINY, "--config.split.folds=2", "--config.optimizer.algorithm=sgd")
+    CommandLine()(DEMO, f"--workdir={one}", *options)
+    run(2, DEMO, f"--workdir={two}", *options)
     for a, b in zip(
         *(
             jax.tree.leaves(load_predictor([folder / "checkpoints" / "6"]).variables[0])
@@ -123,7 +125,7 @@ def test_two_processes_segment_as_one(tmp_path: Path) -> None:
         ),
         strict=True,
     ):
-        np.testing.assert_allclose(a, b, rtol=1e-2, atol=2e-4)
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5)
     summaries = [json.loads((folder / "summary.json").read_text()) for folder in (one, two)]
     assert summaries[0]["val/cases"] == summaries[1]["val/cases"] == 2
     assert summaries[0]["val/dice/WT"] == pytest.approx(summaries[1]["val/dice/WT"], abs=0.02)
