@@ -13,6 +13,7 @@ from brainjax.evaluation import MethodSummary, interval_text
 from brainjax.files import write_text
 from brainjax.report.layout import figure_html, page_html, picture_html, run_html
 from brainjax.report.saliency_figures import draw_cascade, draw_localization, method_words
+from brainjax.report.tables import table_html
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ def render_saliency_report(report: SaliencyReport) -> str:
         "More pictures": _pictures(report.more_pictures),
         "Run": run_html(report.command, report.environment, report.config),
     }
-    notes = "".join(f"<p>{html.escape(note)}</p>" for note in report.notes)
+    notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in report.notes)
     return page_html(report.title, notes, sections)
 
 
@@ -73,6 +74,7 @@ def _localization(found: Sequence[MethodSummary]) -> str:
         ["method", "verdict"],
         [[method_words(row.method), row.verdict] for row in found if row.verdict != "baseline"],
         caption="Verdicts, by the interval of the difference in AUROC to each baseline",
+        words=True,
     )
     measures = {
         "saliency_share": "share of saliency", "area_share": "share of area",
@@ -87,7 +89,7 @@ def _localization(found: Sequence[MethodSummary]) -> str:
             + [str(row.not_finite), str(row.flat)]
             for row in found
         ],
-        caption="Means with 95 % bootstrap intervals over patients",
+        caption="Means with 95 % bootstrap intervals (patients are drawn; images where unknown)",
     )
     figure = draw_localization(found)
     plot = ""
@@ -136,15 +138,16 @@ def _pictures(pictures: Sequence[tuple[str, Path]]) -> str:
     )  # fmt: skip
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
-    body = "".join(
-        f"<tr><th>{html.escape(row[0])}</th>"
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
+def _table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, words: bool = False
+) -> str:
+    """A table of cells in plain text; ``words`` are sentences, which may break."""
+    kind = ' class="words"' if words else ""
+    head = "".join(f"<th{kind}>{html.escape(name)}</th>" for name in heads)
+    body = [
+        f'<tr><th scope="row">{html.escape(row[0])}</th>'
+        + "".join(f"<td{kind}>{html.escape(cell)}</td>" for cell in row[1:])
         + "</tr>"
         for row in rows
-    )
-    return (
-        f'<div class="scroll" tabindex="0"><table><caption>{html.escape(caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    ]
+    return table_html(f"<tr>{head}</tr>", body, caption=caption)

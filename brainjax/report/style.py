@@ -34,6 +34,7 @@ Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.88rem}
 .pairs th{font-weight:400;vertical-align:top}
 thead th{vertical-align:bottom;border-bottom-width:2px;white-space:normal}
 abbr{text-decoration:none}
+td.words,thead th.words{text-align:left;white-space:normal;min-width:24rem}
 td.bar{background:linear-gradient(to right,var(--bar) calc(var(--share)*100%),transparent 0)}
 th button{font:inherit;font-weight:600;color:inherit;background:none;border:0;padding:0;
 cursor:pointer;text-align:inherit}
