@@ -59,7 +59,8 @@ without batch norm's, and nnU-Net's as cited beside the CGA U-Net. KiU-Net 3D is
 network of width 1, of which most is work on a grid eight times as fine as the image.
 
 The supervised attention's and the CGA U-Net's MACs are counted as the paper does, up to
-the attention map. Averaging the prototypes and writing them back adds{extra}."""
+the attention map, and nnU-Net's networks without their coarser heads. Averaging the prototypes
+and writing them back, or these heads, adds{extra}."""
 PROCESS = """\
 Memory is the larger of XLA's temporary memory, which leaves out what oneDNN and YNNPACK
 take, and of the process's growth in one run, which leaves out what it already had."""
