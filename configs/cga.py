@@ -39,11 +39,9 @@ def get_config(variant="demo"):
     )
     config.parallel = dict(lift="jit", space=1, shard_parameters=False)
     config.augment = dict(
-        flip_probability=0.5,
-        intensity_scale=(0.9, 1.1),
-        intensity_shift=(-0.1, 0.1),
+        flip_probability=0.5, intensity_scale=(0.9, 1.1), intensity_shift=(-0.1, 0.1),
         intensity_per_row=released,
-    )
+    )  # fmt: skip
     config.model = dict(
         name="cga_unet",
         variant="paper" if variant == "paper" else "released",
@@ -72,6 +70,8 @@ def get_config(variant="demo"):
         schedule="constant" if variant == "paper" else "polynomial",
         power=0.9,
         warmup_steps=0,
+        rate_scaling="none",  # or "linear", "sqrt": with batches.batch_size / reference_batch
+        reference_batch=0,
         l2=1e-5,
         clip_norm=12.0 if demo else 0.0,
         average_decay=0.99 if demo else 0.0,

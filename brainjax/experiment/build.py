@@ -14,6 +14,7 @@ TASKS = ("segmentation", "classification")
 
 ADDED: dict[str, dict[str, Any]] = {
     "batches": {"accumulate": 1},
+    "optimizer": {"rate_scaling": "none", "reference_batch": 0},
     "parallel": {"lift": "jit", "space": 1, "shard_parameters": False},
 }
 """What saved configurations may lack, and the values that stand for what was done then."""

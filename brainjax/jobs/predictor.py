@@ -56,7 +56,7 @@ class Predictor:
     label_convention: str
     steps: tuple[int, ...]
     training_patients: frozenset[str]
-    parallel: ParallelOptions
+    parallel: ParallelOptions = dataclasses.field(default_factory=ParallelOptions)
 
     def segment(self, volume: Volume, **options: Any) -> Any:
         """Classes, and probabilities if asked for: see ``inference.segment_volume``."""
@@ -95,7 +95,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def compiled_predict(model: Any, options: ParallelOptions) -> Predict:
+def compiled_predict(model: Any, options: ParallelOptions | None = None) -> Predict:
     """The network's prediction as one function for all checkpoints of that network."""
     return lift_prediction(functools.partial(predict_step, model=model), options)
 
