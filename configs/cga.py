@@ -70,6 +70,7 @@ def get_config(variant="demo"):
         learning_rate=3e-3 if demo else 1e-3,
         schedule="constant" if variant == "paper" else "polynomial",
         power=0.9, warmup_steps=0, l2=1e-5,
+        rate_scaling="none", reference_batch=0,  # or "linear", "sqrt" of batch_size / reference
         clip_norm=12.0 if demo else 0.0,
         average_decay=0.99 if demo else 0.0,
     )  # fmt: skip

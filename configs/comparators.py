@@ -72,7 +72,7 @@ def get_config(variant="nnunet"):
     config.optimizer = dict(
         algorithm="sgd" if full and isensee else "adam",
         learning_rate=1e-2 if full and isensee else (1e-3 if full or unnormed else 3e-3),
-        schedule="polynomial", power=0.9, warmup_steps=0,
+        schedule="polynomial", power=0.9, warmup_steps=0, rate_scaling="none", reference_batch=0,
         momentum=0.99, nesterov=full and isensee,
         l2=3e-5 if full and isensee else 1e-5,
         clip_norm=12.0, average_decay=0.0 if full else 0.99,

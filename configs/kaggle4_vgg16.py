@@ -68,6 +68,7 @@ def get_config(variant="model2"):
     )
     config.optimizer = dict(
         algorithm="adam", learning_rate=1e-3, schedule="constant", power=0.9, warmup_steps=0,
+        rate_scaling="none", reference_batch=0,
         l2=0.0, l2_layers=(), decoupled_decay=0.0, momentum=0.9, nesterov=False, body_rate=1.0,
         clip_norm=0.0, average_decay=0.0, constant_epochs=7, decay_epochs=7, decay_factor=0.1,
         final_fraction=0.0, cycle_epochs=4.0, plateau_patience=3, plateau_threshold=0.0,

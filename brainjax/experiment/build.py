@@ -21,25 +21,23 @@ _EXPLAIN: dict[str, Any] = {
     "seed": 0,
 }  # fmt: skip
 
-_PARALLEL = {"lift": "jit", "space": 1, "shard_parameters": False}
+_SHARED: dict[str, Any] = {
+    "data": {"prepare_workers": 1, "prepare_beam": ""},
+    "batches": {"accumulate": 1},
+    "explain": _EXPLAIN,
+    "optimizer": {"rate_scaling": "none", "reference_batch": 0},
+    "parallel": {"lift": "jit", "space": 1, "shard_parameters": False},
+}
 
 ADDED: dict[str, dict[str, Any]] = {
     "segmentation": {
-        "data": {"prepare_workers": 1, "prepare_beam": ""},
-        "batches": {"accumulate": 1},
+        **_SHARED,
         "augment": {"modality_dropout": 0.0},
         "model": {"deep_supervision": False, "norm": ""},
         "objective": {"target": "classes"},
-        "explain": _EXPLAIN,
-        "parallel": _PARALLEL,
     },
-    "classification": {
-        "data": {"prepare_workers": 1, "prepare_beam": ""},
-        "batches": {"accumulate": 1},
-        "explain": _EXPLAIN,
-        "parallel": _PARALLEL,
-    },
-    "reconstruction": {"explain": _EXPLAIN, "parallel": _PARALLEL},
+    "classification": _SHARED,
+    "reconstruction": _SHARED,
 }
 """Per task, what saved configurations may lack, and what stands for what was done then."""
 

@@ -45,6 +45,7 @@ from brainjax.training import (
     learning_rate_schedule,
     make_optimizer,
     plateau_factor,
+    scale_rate,
 )
 
 
@@ -232,6 +233,7 @@ def build_classification(plain: Mapping[str, Any]) -> ClassificationExperiment:
     if made["parallel"].space > 1:
         raise InputError(f"parallel.space {made['parallel'].space}: only volumes can be split")
     batches, accumulate = make_batches(SlicePipelineOptions, plain["batches"], seed=plain["seed"])
+    made["optimizer"] = scale_rate(made["optimizer"], batches.batch_size)
     built = ClassificationExperiment(
         config=dict(plain),
         seed=plain["seed"],

@@ -47,6 +47,7 @@ from brainjax.training import (
     create_state,
     learning_rate_schedule,
     make_optimizer,
+    scale_rate,
 )
 
 TARGETS = ("classes", "regions")
@@ -199,6 +200,7 @@ def build_segmentation(config: Mapping[str, Any]) -> Experiment:
         for name, options in sections.items()
     }
     batches, accumulate = make_batches(PipelineOptions, plain["batches"], seed=plain["seed"])
+    made["optimizer"] = scale_rate(made["optimizer"], batches.batch_size)
     experiment = Experiment(
         config=plain,
         seed=plain["seed"],

@@ -48,22 +48,19 @@ class TrainedClassifier:
     temperature: float
     training_patients: frozenset[str]
 
-    def shared_log_probabilities(
-        self, images: np.ndarray, chosen: Sequence[int], texture: np.ndarray | None
-    ) -> np.ndarray:
-        """Uncalibrated log-probabilities [n, K] of chosen images uint8 [N, H, W, C].
-
-        All processes have to call it; each works out a part.
-        """
-        return self._log_probabilities(shared_log_probabilities, images, chosen, texture)
-
-    def _log_probabilities(
+    def log_probabilities(
         self,
-        work_out: Callable[..., np.ndarray],
         images: np.ndarray,
         chosen: Sequence[int],
         texture: np.ndarray | None,
+        *,
+        shared: bool = False,
     ) -> np.ndarray:
+        """Uncalibrated log-probabilities [n, K] of chosen images uint8 [N, H, W, C].
+
+        Where it is ``shared`` all processes have to call it, and each works out a part.
+        """
+        work_out = shared_log_probabilities if shared else log_probabilities
         return work_out(
             self.classify,
             self.variables,
@@ -77,11 +74,12 @@ class TrainedClassifier:
         self, images: np.ndarray, chosen: Sequence[int], texture: np.ndarray | None
     ) -> np.ndarray:
         """Calibrated probabilities [n, K], worked out by this process alone."""
-        found = self._log_probabilities(log_probabilities, images, chosen, texture)
-        return apply_temperature(found, self.temperature)
+        return apply_temperature(self.log_probabilities(images, chosen, texture), self.temperature)
 
 
-def compiled_classify(model: nn.Module, options: ParallelOptions, *, mirror: bool) -> Classify:
+def compiled_classify(
+    model: nn.Module, *, mirror: bool, options: ParallelOptions | None = None
+) -> Classify:
     """The network's prediction as one function for all checkpoints of that network."""
 
     def classify(variables: Variables, inputs: dict[str, jax.Array]) -> jax.Array:
@@ -198,7 +196,7 @@ def _read(path: Path, overrides: Mapping[str, Any]) -> TrainedClassifier:
         variables = checkpoints.restore_model(step, built.abstract_state(model))
     return TrainedClassifier(
         experiment=built,
-        classify=compiled_classify(model, built.parallel, mirror=built.evaluation.mirror),
+        classify=compiled_classify(model, mirror=built.evaluation.mirror, options=built.parallel),
         variables=(parallel.place_variables(variables, built.parallel),),
         class_names=tuple(run["class_names"]),
         steps=(step,),

@@ -115,7 +115,7 @@ def finish_classifier(
       own: whether it is the run in ``workdir``, which then keeps the temperature.
     """
     logs = {
-        name: trained.shared_log_probabilities(data.images, chosen, data.texture)
+        name: trained.log_probabilities(data.images, chosen, data.texture, shared=True)
         for name, chosen in (("val", data.split.validation), ("test", data.split.test))
         if chosen
     }

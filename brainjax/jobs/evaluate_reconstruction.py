@@ -207,7 +207,7 @@ def _classify(
     """Accuracy of every snapshot on each part, and the confusion matrix on the last of them."""
     count = len(data.class_names)
     images = built.classification
-    classify = compiled_classify(images.make_model(count), images.parallel, mirror=False)
+    classify = compiled_classify(images.make_model(count), mirror=False, options=images.parallel)
     accuracy: dict[str, list[float]] = {name: [] for name in parts}
     confusions = []
     for snapshot in snapshots:

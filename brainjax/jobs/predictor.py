@@ -60,8 +60,8 @@ class Predictor:
     label_convention: str
     steps: tuple[int, ...]
     training_patients: frozenset[str]
-    parallel: ParallelOptions
     temperature: float
+    parallel: ParallelOptions = dataclasses.field(default_factory=ParallelOptions)
 
     def segment(self, volume: Volume, **options: Any) -> Any:
         """Classes, and probabilities if asked for: see ``inference.segment_volume``."""

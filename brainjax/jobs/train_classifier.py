@@ -150,7 +150,7 @@ def _make_validation(
     built: ClassificationExperiment, data: SliceData, model: nn.Module
 ) -> Validate:
     """Scores of the validation part, without mirroring: those that are shown and ``score``."""
-    classify = compiled_classify(model, built.parallel, mirror=False)
+    classify = compiled_classify(model, mirror=False, options=built.parallel)
     chosen = data.split.validation
     labels = data.labels[list(chosen)]
 

@@ -84,7 +84,7 @@ def _stacked(array: jax.Array, here: Mesh) -> jax.Array:
 
 
 def lift_prediction(
-    predict: Callable[[Any, Any], jax.Array], options: ParallelOptions
+    predict: Callable[[Any, Any], jax.Array], options: ParallelOptions | None = None
 ) -> Callable[[Any, Any], jax.Array]:
     """``(variables, examples) -> [N, ...]`` over the devices of this process.
 

@@ -11,7 +11,12 @@ from brainjax.training.logs import (
     read_history,
 )
 from brainjax.training.loop import Loop, LoopOptions, LoopResult
-from brainjax.training.optimizer import OptimizerOptions, learning_rate_schedule, make_optimizer
+from brainjax.training.optimizer import (
+    OptimizerOptions,
+    learning_rate_schedule,
+    make_optimizer,
+    scale_rate,
+)
 from brainjax.training.schedules import plateau_factor
 from brainjax.training.state import TrainState, create_state
 from brainjax.training.step import (
@@ -48,5 +53,6 @@ __all__ = [
     "plateau_factor",
     "predict_step",
     "read_history",
+    "scale_rate",
     "train_step",
 ]

@@ -15,6 +15,9 @@ import optax
 from brainjax.errors import InputError
 from brainjax.training.schedules import SCHEDULES, schedule_factor
 
+RATE_SCALINGS = {"none": 0.0, "linear": 1.0, "sqrt": 0.5}
+"""Powers of the ratio of two batches by which the learning rate is multiplied."""
+
 ALGORITHMS = ("adam", "amsgrad", "adamw", "sgd")
 
 
@@ -38,6 +41,10 @@ class OptimizerOptions:
       decoupled_decay: weight decay of ``adamw``, for kernels only.
       l2_layers: patterns such as ``head/hidden_0/kernel`` that the L2 penalty is for;
         empty is every parameter.
+      rate_scaling: how the learning rate follows the batch: ``none``; ``linear``, times
+        ``batch_size / reference_batch`` (Goyal et al. 2017, for SGD); ``sqrt``, times the
+        root of that (for Adam). Never the number of devices: that changes nothing.
+      reference_batch: the batch that ``learning_rate`` is stated for; needed for scaling.
       body_rate: factor of the learning rate of everything under ``body``; 0 leaves it
         as it is, without decay, and its gradients out of ``clip_norm``.
       constant_epochs: before ``exponential_after`` begins to fall.
@@ -62,6 +69,8 @@ class OptimizerOptions:
     nesterov: bool = False
     decoupled_decay: float = 0.0
     l2_layers: tuple[str, ...] = ()
+    rate_scaling: str = "none"
+    reference_batch: int = 0
     body_rate: float = 1.0
     constant_epochs: int = 7
     decay_epochs: int = 7
@@ -77,6 +86,15 @@ class OptimizerOptions:
         object.__setattr__(self, "l2_layers", tuple(self.l2_layers))
         if self.algorithm not in ALGORITHMS:
             raise ValueError(f"optimizer.algorithm {self.algorithm!r} is not one of {ALGORITHMS}")
+        if self.rate_scaling not in RATE_SCALINGS:
+            raise ValueError(
+                f"optimizer.rate_scaling {self.rate_scaling!r} is not one of {tuple(RATE_SCALINGS)}"
+            )
+        if self.rate_scaling != "none" and self.reference_batch < 1:
+            raise ValueError(
+                f"optimizer.reference_batch {self.reference_batch}: rate_scaling "
+                f"{self.rate_scaling!r} needs the batch that learning_rate is stated for"
+            )
         if self.schedule not in SCHEDULES:
             raise ValueError(f"optimizer.schedule {self.schedule!r} is not one of {SCHEDULES}")
         for name in ("learning_rate", "power", "warmup_steps", "l2", "clip_norm",
@@ -100,6 +118,21 @@ class OptimizerOptions:
             )
         if self.nesterov and not (self.algorithm == "sgd" and self.momentum):
             raise ValueError("optimizer.nesterov is for sgd with momentum")
+
+
+def scale_rate(options: OptimizerOptions, batch_size: int) -> OptimizerOptions:
+    """The options with the learning rate for a batch of this size over all devices.
+
+    >>> options = OptimizerOptions(algorithm="sgd", learning_rate=0.5, schedule="constant",
+    ...     power=1.0, warmup_steps=0, l2=0.0, clip_norm=0.0, average_decay=0.0,
+    ...     rate_scaling="linear", reference_batch=16)
+    >>> scale_rate(options, 64).learning_rate
+    2.0
+    """
+    if options.rate_scaling == "none":
+        return options
+    factor = (batch_size / options.reference_batch) ** RATE_SCALINGS[options.rate_scaling]
+    return dataclasses.replace(options, learning_rate=options.learning_rate * factor)
 
 
 def learning_rate_schedule(

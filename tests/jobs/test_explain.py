@@ -57,7 +57,7 @@ def test_a_classifier_is_explained(figshare: Path, tmp_path: Path, capsys) -> No
     assert summary["rank_correlation/gradient/body/conv0"] < 0.99
     assert len(list((tmp_path / "cases").glob("*.png"))) == 2
     page = (tmp_path / "explanation.html").read_text()
-    assert page.count("data:image/png") == 2
+    assert page.count("data:image/png") == 5  # maps, attention, features, segmentations, confidence
     assert "Do they depend on the network?" in page
 
 
@@ -116,22 +116,16 @@ def test_permuted_labels_are_a_control(figshare: Path, tmp_path: Path, no_report
 
 
 def test_a_segmentation_is_explained_on_the_scans_grid(finished: Path, tmp_path: Path) -> None:
-    seen = []
-
-    def draw(predictor, case, output):
-        seen.append(case.case_id)
-        path = output / "extra.png"
-        shutil.copy(output / f"{case.case_id}.png", path)
-        return [path]
-
     methods = ("gradient",)
     code = explain_volumes(
-        finished, inputs=(), output=tmp_path, draw=(draw,),
+        finished, inputs=(), output=tmp_path,
         overrides=SMALL | {"explain.methods": methods, "explain.pictures": 1,
                            "explain.curve_steps": 0, "explain.sanity_cases": 0},
     )  # fmt: skip
     assert code == 0
-    (case,) = seen
+    case = next((tmp_path / "cases").glob("*_attention_maps.png")).name.removesuffix(
+        "_attention_maps.png"
+    )
     scan, grid = read_image(next((finished / "phantoms").rglob(f"{case}*flair*.nii.gz")))
     for name in methods:
         values, written = read_image(tmp_path / "cases" / f"{case}_{name}.nii.gz")
@@ -140,4 +134,4 @@ def test_a_segmentation_is_explained_on_the_scans_grid(finished: Path, tmp_path:
         inside = np.argwhere(values != 0)
         assert (np.ptp(inside, axis=0) < 16).all()  # the window of the training patch's size
     page = (tmp_path / "explanation.html").read_text()
-    assert page.count("data:image/png") == 2
+    assert page.count("data:image/png") == 5  # maps, attention, features, segmentations, confidence

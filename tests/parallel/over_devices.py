@@ -13,6 +13,8 @@ os.environ["XLA_FLAGS"] = (
 os.environ["BRAINJAX_CPU_CONV"] = "plain"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,7 +23,7 @@ import numpy as np
 from brainjax import parallel
 from brainjax.errors import InputError
 from brainjax.parallel import ParallelOptions
-from brainjax.training import StoredState, predict_step
+from brainjax.training import Checkpoints, StoredState, predict_step
 from tests.parallel.small_networks import Problem, slices, volumes
 
 
@@ -83,6 +85,35 @@ def predict(problem: Problem) -> None:
         tell(f"predict/{number}/space{options.space}", difference(ours, alone))
 
 
+def restore(problem: Problem, saved: Any) -> None:
+    """A state in eight parts comes back whole, and in six parts."""
+    with tempfile.TemporaryDirectory() as folder:
+        with Checkpoints(Path(folder)) as checkpoints:
+            checkpoints.save(saved, {"position": {"batch": 2}})
+            checkpoints.wait()
+        for devices, options in (
+            (1, ParallelOptions()),
+            (6, ParallelOptions(shard_parameters=True)),
+        ):
+            mesh = parallel.make_mesh(6, options, jax.devices()[:devices])
+            stored = StoredState(problem.state, mesh, options)
+            fresh = jax.jit(stored.pack, out_shardings=stored.shardings)(problem.state)
+            with Checkpoints(Path(folder)) as checkpoints:
+                found = checkpoints.restore_latest(fresh)
+            assert found is not None
+            ours, theirs = (
+                jax.device_get((state.params, state.average, optimizer_of(state, problem)))
+                for state in (found[0], saved)
+            )
+            tell(f"restored/{devices}", difference(ours, theirs))
+
+
+def optimizer_of(state: Any, problem: Problem) -> Any:
+    """The optimiser's state without what its vectors are padded with."""
+    size = sum(leaf.size for leaf in jax.tree.leaves(problem.state.params))
+    return jax.tree.map(lambda leaf: leaf[:size] if leaf.ndim else leaf, state.optimizer)
+
+
 def main() -> None:
     lifts = {f"{lift}/8": (ParallelOptions(lift=lift), 8) for lift in parallel.LIFTS}
     space = {"space": (ParallelOptions(space=4), 8)}
@@ -99,6 +130,7 @@ def main() -> None:
     vector = next(leaf for leaf in jax.tree.leaves(state.optimizer) if leaf.ndim == 1)
     for name, array in (("kernel", kernel), ("optimizer", vector)):
         tell(f"kept/{name}", array.addressable_shards[0].data.size / array.size)
+    restore(batch_norm, state)
     compare("group_norm", volumes("group", over="example", form="paper"), {**lifts, **space})
     compare("slices", slices(), lifts)
     in_parts = {"shard_map/4": (ParallelOptions(lift="shard_map"), 4)}

@@ -34,6 +34,13 @@ def told() -> dict[str, float]:
     return {name: float(value) for name, value in map(str.split, done.stdout.splitlines())}
 
 
+@pytest.mark.parametrize("devices", [1, 6])
+def test_a_state_in_parts_is_restored_on_other_devices(
+    devices: int, told: dict[str, float]
+) -> None:
+    assert told[f"restored/{devices}"] == 0
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_steps_and_predictions_are_those_of_one_device(name: str, told: dict[str, float]) -> None:
     assert told[name] < 1e-4

@@ -13,7 +13,12 @@ import optax
 import pytest
 
 from brainjax.errors import InputError
-from brainjax.training import OptimizerOptions, learning_rate_schedule, make_optimizer
+from brainjax.training import (
+    OptimizerOptions,
+    learning_rate_schedule,
+    make_optimizer,
+    scale_rate,
+)
 from brainjax.training.state import flat_parameters, shaped_parameters
 
 OPTIONS = OptimizerOptions(
@@ -273,3 +278,20 @@ def test_names_that_fit_nothing_are_told() -> None:
 def test_options_of_old_checkpoints_have_the_same_optimizer_state() -> None:
     state = make_optimizer(OPTIONS, steps=1, steps_per_epoch=1).init(jnp.zeros(3))
     assert len(jax.tree.leaves(state)) == 4  # two moments and two counts
+
+
+@pytest.mark.parametrize(("scaling", "rate"), [("none", 0.1), ("linear", 0.4), ("sqrt", 0.2)])
+def test_the_rate_follows_the_batch_as_asked(scaling, rate) -> None:
+    options = OptimizerOptions(
+        algorithm="adam", learning_rate=0.1, schedule="constant", power=1.0, warmup_steps=0,
+        l2=0.0, clip_norm=0.0, average_decay=0.0, rate_scaling=scaling, reference_batch=8,
+    )  # fmt: skip
+    assert scale_rate(options, 32).learning_rate == pytest.approx(rate)
+
+
+def test_scaling_the_rate_needs_a_reference() -> None:
+    with pytest.raises(ValueError, match="reference_batch 0"):
+        OptimizerOptions(
+            algorithm="adam", learning_rate=0.1, schedule="constant", power=1.0, warmup_steps=0,
+            l2=0.0, clip_norm=0.0, average_decay=0.0, rate_scaling="sqrt",
+        )  # fmt: skip
