@@ -173,21 +173,25 @@ def published_table(
 
     Args:
       rows: title of each method to its scores.
-      published: the same titles to the paper's.
+      published: the same titles to the paper's; without columns where it has none of the
+        metric.
       metric: one of ``COMPARED``.
       caption: what it shows.
     """
     regions = _regions(rows)
-    titles = [f"{region}{end}" for region in regions for end in ("", ", published")]
+    sources: dict[str, Mapping[str, Spreads]] = {"": rows}
+    if any(metric in spreads for spreads in published.values()):
+        sources[", published"] = published
     lines = []
-    for title, spreads in rows.items():
-        cells = [title]
-        for region in regions:
-            for source in (spreads, published.get(title, {})):
-                mean, sd = source.get(metric, {}).get(region, (math.nan, math.nan))
-                cells.append(_spread_text(mean, sd, metric))
-        lines.append(tuple(cells))
-    return TextTable(caption=caption, head=("Method", *titles), rows=tuple(lines))
+    for title in rows:
+        cells = [
+            _spread_text(source.get(title, {}).get(metric, {}).get(region), metric)
+            for region in regions
+            for source in sources.values()
+        ]
+        lines.append((title, *cells))
+    head = ("Method", *(f"{region}{end}" for region in regions for end in sources))
+    return TextTable(caption=caption, head=head, rows=tuple(lines))
 
 
 def differences_table(
@@ -296,7 +300,8 @@ def _text(value: float, metric: str, *, sign: bool = False) -> str:
     return f"{shown:+.2f}" if sign else f"{shown:.2f}"
 
 
-def _spread_text(mean: float, sd: float, metric: str) -> str:
+def _spread_text(spread: tuple[float, float] | None, metric: str) -> str:
+    mean, sd = spread or (math.nan, math.nan)
     text = _text(mean, metric)
     return text if math.isnan(mean) or math.isnan(sd) else f"{text} ± {_text(sd, metric)}"
 

@@ -56,12 +56,11 @@ def compare_variants(
     reference = titles[variants[0].name]
     cases = len({score.case_id for score in variants[0].scores})
     made_up = not built.data.root
-    whose = "Ours, on phantoms" if made_up else "Ours"
+    whose = "on phantoms, " if made_up else ""
     scores = [
         published_table(
             spreads, theirs, metric,
-            caption=f"{title}: mean ± standard deviation. {whose}, over {cases} cases"
-            + ("; published: in columns of their own" if _is_printed(theirs, metric) else ""),
+            caption=f"{title}: mean ± standard deviation, {whose}over {cases} cases",
         )
         for metric, title in COMPARED.items()
     ]  # fmt: skip
@@ -98,23 +97,15 @@ def compare_variants(
     print(f"report: {workdir / 'report.html'}", flush=True)
 
 
-def _is_printed(theirs: dict, metric: str) -> bool:
-    return any(metric in spreads for spreads in theirs.values())
-
-
 def _explanations(reference: str, *, made_up: bool) -> list[str]:
-    found = [
+    form = "; beside phantoms they show the form of the table, not a comparison" if made_up else ""
+    return [
         f"Differences are to {reference} on the same cases; intervals are 95 % percentile "
         "bootstrap over patients. p: two-sided Wilcoxon signed-rank test of one difference for "
         "each patient, zero differences dropped; p (Holm): adjusted for all rows of a metric "
         "and region.",
+        f"Columns marked 'published' are the paper's, on its own scans{form}.",
     ]
-    if made_up:
-        found.append(
-            "The columns marked 'published' are the paper's, on real scans: beside phantoms they "
-            "show the form of the table, not a comparison."
-        )
-    return found
 
 
 def _summary(

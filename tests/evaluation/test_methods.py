@@ -66,6 +66,9 @@ def test_published_figures_have_columns_of_their_own() -> None:
         ("Baseline", "60.00 ± 10.00", "74.47 ± 30.28", "60.00 ± 10.00", "88.35"),
         ("Baseline + Intra", "75.00 ± 15.00", "none", "75.00 ± 15.00", "none"),
     )
+    without = published_table(rows, theirs, "hd100_mm", caption="")
+    assert without.head == ("Method", "ET", "WT")
+    assert without.rows[1] == ("Baseline + Intra", "2.50 ± 0.00", "2.50 ± 0.00")
 
 
 def test_folds() -> None:

@@ -41,7 +41,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_tables_have_every_row_beside_the_published_one(compared: Path) -> None:
     text = (compared / "summary.md").read_text()
-    assert "Ours, on phantoms, over 4 cases" in text
+    assert "deviation, on phantoms, over 4 cases" in text
     assert "Made-up heads (phantoms)" in text
     [head] = [line for line in text.splitlines() if line.startswith("| Method | ET | ET, pub")][:1]
     assert head == "| Method | ET | ET, published | WT | WT, published | TC | TC, published |"
