@@ -57,7 +57,7 @@ def test_a_classifier_is_explained(figshare: Path, tmp_path: Path, capsys) -> No
     assert summary["rank_correlation/gradient/body/conv0"] < 0.99
     assert len(list((tmp_path / "cases").glob("*.png"))) == 2
     page = (tmp_path / "explanation.html").read_text()
-    assert page.count("data:image/png") == 5  # maps, attention, features, segmentations, confidence
+    assert page.count("data:image/png") == 2
     assert "Do they depend on the network?" in page
 
 
