@@ -140,3 +140,13 @@ def test_host_stages_load_no_jax() -> None:
     names = ", ".join(f"brainjax.{name}" for name in sorted(HOST - {"batches"}))
     code = f"import sys, {names}\nassert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if stage(f) in {"layers", "models"}], ids=lambda f: f.name
+)
+def test_networks_look_across_a_batch_through_our_own_layers(file: Path) -> None:
+    """Flax's own would depend on the number of devices inside ``shard_map`` and ``pmap``."""
+    text = file.read_text()
+    assert "nn.Dropout" not in text
+    assert "nn.BatchNorm" not in text

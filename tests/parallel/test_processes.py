@@ -130,3 +130,19 @@ def test_two_processes_segment_as_one(tmp_path: Path) -> None:
     assert summaries[0]["val/cases"] == summaries[1]["val/cases"] == 2
     assert summaries[0]["val/dice/WT"] == pytest.approx(summaries[1]["val/dice/WT"], abs=0.02)
     assert len(list((two / "segmentations" / "val").iterdir())) == 2
+    run(2, "--mode=predict", f"--checkpoint={two}", f"--input={two / 'phantoms'}",
+        f"--output={tmp_path / 'predicted'}")  # fmt: skip
+    assert len(list((tmp_path / "predicted").glob("*.nii.gz"))) == 4
+
+
+@pytest.mark.slow
+def test_two_processes_classify_as_one(alone: Path, tmp_path: Path) -> None:
+    images = alone / "made_up"
+    options = ("--mode=predict", f"--checkpoint={alone}", f"--input={images}")
+    CommandLine()(*options, f"--output={tmp_path / 'one'}")
+    run(2, *options, f"--output={tmp_path / 'two'}", "--config=configs/kaggle4_baseline.py",
+        "--config.evaluation.batch_size=8")  # fmt: skip
+    one, two = (
+        json.loads((tmp_path / name / "predictions.json").read_text()) for name in ("one", "two")
+    )
+    assert one == two
