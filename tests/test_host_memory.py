@@ -47,6 +47,7 @@ def page_faults(*arguments: str, environment: dict[str, str]) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
+@pytest.mark.slow
 def test_pages_are_not_cleared_anew_in_every_step(plain_environment: dict[str, str]) -> None:
     without = page_faults(environment=plain_environment)
     kept = page_faults("keep", environment=plain_environment)

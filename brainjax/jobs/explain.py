@@ -52,7 +52,7 @@ def choose_cases(names: Sequence[str], options: ExplainOptions) -> list[int]:
       InputError: a named case is not there.
 
     >>> from brainjax.experiment.build import ADDED
-    >>> options = ExplainOptions(**ADDED["explain"] | {"count": 3})
+    >>> options = ExplainOptions(**ADDED["classification"]["explain"] | {"count": 3})
     >>> choose_cases(["a", "b", "c", "d", "e"], options)
     [0, 2, 4]
     """

@@ -45,7 +45,10 @@ def told(*arguments, **options) -> str:
         ({"weights.pretrained": "torchvision/resnet19"}, "no such file, and no known weights"),
         ({"split.validation_fraction": 0.0}, "0 validation images"),
         ({"loop.steps": 5}, "set one of them"),
-        ({"task": "regression"}, "expected one of ('segmentation', 'classification')"),
+        (
+            {"task": "regression"},
+            "expected one of ('segmentation', 'classification', 'reconstruction')",
+        ),
     ],
 )
 def test_training(changes, expected, kaggle, tmp_path) -> None:

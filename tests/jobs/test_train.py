@@ -175,6 +175,7 @@ def test_predict_needs_only_the_checkpoint(finished, command, tmp_path) -> None:
     assert '"name": "probability of oedema"' in viewer
 
 
+@pytest.mark.slow
 def test_averaging_a_checkpoint_with_itself_changes_nothing(finished, command, tmp_path) -> None:
     case = next((finished / "phantoms").rglob("*_flair.nii.gz")).parent
     checkpoint = f"--checkpoint={finished / 'checkpoints' / '6'}"

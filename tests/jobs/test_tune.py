@@ -33,6 +33,7 @@ DROPOUT = ("model.dropout", {"kind": "float", "low": 0.0, "high": 0.9})
 HIDDEN = ("model.hidden", {"kind": "choice", "choices": ((8,), (16,))})
 
 
+@pytest.mark.slow
 def test_killed_then_finished_by_two_workers(command, tmp_path) -> None:
     workdir = tmp_path / "search"
     arguments = (*SEARCH, f"--workdir={workdir}")

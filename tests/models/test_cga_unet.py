@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from brainjax.errors import InputError
+from brainjax.layers.dropout import Dropout
 from brainjax.losses import Objective
 from brainjax.models import MODELS, CGAUNet, UNet
 from brainjax.weights import cga_unet as weights
@@ -131,7 +131,7 @@ def test_dropout_drops_whole_channels_in_training_only(rng):
             x,
             train=train,
             mutable=["intermediates", "batch_stats"],
-            capture_intermediates=lambda module, _: isinstance(module, nn.Dropout),
+            capture_intermediates=lambda module, _: isinstance(module, Dropout),
             rngs={"dropout": key},
         )
         (features,) = jax.tree.leaves(state["intermediates"])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from brainjax.errors import InputError
+from brainjax.layers.dropout import Dropout
 from brainjax.layers.initialization import he_normal_fan_in, he_normal_fan_out
 from brainjax.models.cnn import CNN
 from brainjax.models.densenet import DenseNet
@@ -340,7 +341,7 @@ def test_vggs_own_head_drops_half_twice_unless_told_otherwise():
         found = []
 
         def note(call, arguments, keywords, context):
-            if isinstance(context.module, nn.Dropout):
+            if isinstance(context.module, Dropout):
                 found.append(context.module.rate)
             return call(*arguments, **keywords)
 
