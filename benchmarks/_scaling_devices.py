@@ -25,7 +25,7 @@ from jax.sharding import AxisType, Mesh
 
 from benchmarks._scaling_model import bytes_of
 from benchmarks._scaling_network import CLASSES, Setting, make_state, make_step
-from brainjax import parallel, training
+from brainjax import parallel
 from brainjax.batches import training_batches
 from brainjax.layers.cpu_convolution import SWITCH
 from brainjax.records import prepare_records
@@ -90,7 +90,7 @@ def compile_step(setting: Setting, mesh: Mesh, state: Any, batch: Any) -> jax.st
         donate_argnums=0,
         out_shardings=parallel.replicated(mesh),
     )
-    return step.lower(state, batch).compile(training.compiler_options())
+    return step.lower(state, batch).compile(parallel.training_options())
 
 
 def measure(setting: Setting, devices: int, *, rounds: int) -> dict[str, Any]:

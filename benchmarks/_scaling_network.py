@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from brainjax import experiment, training
+from brainjax import experiment, parallel, training
 from brainjax.complexity import costs_of, count_macs
 from brainjax.experiment import Experiment
 
@@ -115,7 +115,7 @@ def measure(setting: Setting, *, rounds: int, inference: bool = True) -> dict[st
         "labels": jnp.asarray(rng.integers(0, CLASSES, volumes.shape[:-1]), jnp.uint8),
     }
     found["step_macs"] = count_macs(step, state, batch)
-    options = training.compiler_options()
+    options = parallel.training_options()
     compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile(compiler_options=options)
     found["step_bytes"] = costs_of(compiled).temporary_bytes
 

@@ -108,7 +108,11 @@ def _inference(
     else:
         function = functools.partial(training.classify_step, model=model, mirror=False)
         inputs = {"image": batch["image"]}
-    compiled = jax.jit(function).lower(variables, inputs).compile()
+    compiled = (
+        jax.jit(function)
+        .lower(variables, inputs)
+        .compile(compiler_options=parallel.prediction_options())
+    )
 
     def run(calls: int) -> None:
         for _ in range(calls):
@@ -147,7 +151,7 @@ def _training(
         donate_argnums=0,
         out_shardings=everywhere,
     )
-    compiled = step.lower(state, batch).compile(compiler_options=training.compiler_options())
+    compiled = step.lower(state, batch).compile(compiler_options=parallel.training_options())
 
     def run(calls: int) -> None:
         nonlocal state

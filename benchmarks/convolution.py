@@ -27,7 +27,7 @@ import numpy as np
 
 from brainjax.errors import require
 from brainjax.files import write_json
-from brainjax.layers import cpu_convolution, onednn
+from brainjax.layers import lowered_convolution, onednn
 from brainjax.layers.window import Window
 
 PASSES = ("forward", "input_gradient", "weight_gradient")
@@ -93,7 +93,7 @@ def _ours(case: Case) -> dict[str, dict[str, Callable[[], Any]]]:
     calls: dict[str, dict[str, Callable[[], Any]]] = {}
     for index, name in enumerate(PASSES):
         for variant in variants:
-            function = cpu_convolution.IMPLEMENTATIONS[variant][index]
+            function = lowered_convolution.IMPLEMENTATIONS[variant][index]
             compiled = jax.jit(functools.partial(function, case.window))
             run = functools.partial(_blocked, compiled, arguments[index])
             calls.setdefault(name, {})[variant] = run

@@ -128,7 +128,7 @@ def _train(
             learning_rate=built.make_learning_rate(steps),
             augment=built.make_augment(classes), average_decay=built.optimizer.average_decay,
         ),
-        donate_argnums=0, compiler_options=training.compiler_options(),
+        donate_argnums=0, compiler_options=parallel.training_options(),
     )  # fmt: skip
     mesh = parallel.make_mesh(built.batches.batch_size)
     batches = _open(built, records)

@@ -45,7 +45,7 @@ def averaged_predictor(
     """
     if not variables_list:
         raise InputError("prediction expected at least one checkpoint, found none")
-    compiled = jax.jit(predict)
+    compiled = predict if hasattr(predict, "lower") else jax.jit(predict)
     members = [functools.partial(compiled, jax.device_put(each)) for each in variables_list]
 
     def run(member: Predictor, patches: jax.Array) -> jax.Array:

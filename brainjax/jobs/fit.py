@@ -138,7 +138,6 @@ def fit(run: Training, workdir: Path) -> tuple[LoopResult, bool]:
         mesh,
         run.parallel,
         state_shardings=stored.shardings,
-        compiler_options=training.compiler_options(),
     )
     keep_every_steps = run.keep_every_epochs * run.steps_per_epoch
     with Checkpoints(workdir / CHECKPOINTS, keep_every_steps=keep_every_steps) as checkpoints:

@@ -6,6 +6,8 @@ even size this differs from XLA's ``"SAME"``, which pads on one side only.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +16,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from brainjax.layers import cpu_convolution
+from brainjax.layers import (
+    cpu_convolution,
+    gpu_convolution,
+    lowered_convolution,
+    plain_convolution,
+)
 from brainjax.layers.manual_axes import vary_alike
 from brainjax.layers.window import Window
 
@@ -28,9 +35,9 @@ def convolve(
 ) -> jax.Array:
     """Convolves a batch of images or volumes: ``y[o] = sum_t x[s * o + t - p] kernel[t]``.
 
-    On accelerators this is XLA's convolution; on a CPU it is the fastest lowering that
-    is safe for the shapes (see ``cpu_convolution.choose_lowering``), equal within
-    rounding, values and gradients.
+    This is the fastest way that is safe for the platform and the shapes (see
+    ``choose_lowering`` of ``cpu_convolution`` and ``gpu_convolution``), equal to XLA's own
+    within rounding, values and gradients.
 
     Args:
       x: input [B, *spatial, Cin] with two or three spatial axes.
@@ -61,16 +68,20 @@ def convolve(
         if padding is None
         else tuple((int(low), int(high)) for low, high in padding),
     )
+    platform = jax.default_backend()
     lowering = "plain"
-    if jax.default_backend() == "cpu" and 0 not in (*x.shape, *kernel.shape):
-        lowering = cpu_convolution.choose_lowering(window, x.dtype)
-    if lowering == "plain":
-        return cpu_convolution.plain_forward(window, x, kernel)
-    if window.is_product:
+    if 0 not in (*x.shape, *kernel.shape):
+        if platform == "cpu":
+            lowering = cpu_convolution.choose_lowering(window, x.dtype)
+        elif platform == "gpu":
+            lowering = gpu_convolution.choose_lowering(window, x, kernel)
+    if window.is_product and (platform == "gpu" or lowering != "plain"):
         steps = (1, *window.strides, 1)
         return jnp.matmul(lax.slice(x, (0,) * x.ndim, x.shape, steps), kernel[(0,) * rank])
+    if lowering == "plain":
+        return plain_convolution.forward(window, x, kernel)
     x, kernel = vary_alike(x, kernel), vary_alike(kernel, x)
-    return cpu_convolution.convolve(window, lowering, x, kernel)
+    return lowered_convolution.convolve(window, lowering, x, kernel)
 
 
 class Conv(nn.Module):
@@ -101,17 +112,33 @@ class Conv(nn.Module):
     bias_init: Callable[..., jax.Array] = nn.initializers.zeros_init()
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Convolves ``x`` [B, *spatial, Cin] into [B, *out, features]."""
+    def __call__(self, x: jax.Array, *more: jax.Array) -> jax.Array:
+        """Convolves ``x`` [B, *spatial, Cin] into [B, *out, features].
+
+        Args:
+          x: the input.
+          *more: inputs of the same size whose channels follow those of ``x``. On a GPU a
+            kernel of one voxel is applied to each by itself, which spares joining them in
+            memory; on a CPU adding the results would cost as much.
+        """
         rank = x.ndim - 2
-        shape = (*_per_axis(self.kernel_size, rank), x.shape[-1], self.features)
+        size = _per_axis(self.kernel_size, rank)
+        channels = [part.shape[-1] for part in (x, *more)]
+        shape = (*size, sum(channels), self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         bias = None
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        kernel, bias, *parts = nn.dtypes.promote_dtype(kernel, bias, x, *more, dtype=self.dtype)
         padding = None if self.padding is None else ((self.padding, self.padding),) * rank
-        y = convolve(x, kernel, strides=self.strides, padding=padding)
+        if max(size) > 1 or jax.default_backend() != "gpu":
+            parts, channels = [jnp.concatenate(parts, axis=-1)], [sum(channels)]
+        kernels = jnp.split(kernel, list(itertools.accumulate(channels))[:-1], axis=-2)
+        products = [
+            convolve(part, own, strides=self.strides, padding=padding)
+            for part, own in zip(parts, kernels, strict=True)
+        ]
+        y = functools.reduce(jnp.add, products)
         return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
 
 

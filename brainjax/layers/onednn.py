@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import jaxlib.version
 from jax import lax
 
+from brainjax.layers.batching import under_vmap
 from brainjax.layers.manual_axes import vary_alike
 from brainjax.layers.window import Window, crop, depth_to_space, gradient_as_convolution
 
@@ -263,21 +264,7 @@ def _call(
         dtype=jnp.dtype(dtype or x.dtype),
     )
 
-    @jax.custom_batching.custom_vmap
-    def run(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return emit(x, kernel)
-
-    @run.def_vmap
-    def batched(
-        size: int, in_batched: list[bool], x: jax.Array, kernel: jax.Array
-    ) -> tuple[jax.Array, bool]:
-        if not in_batched[1]:
-            y = run(x.reshape(-1, *x.shape[2:]), kernel)
-            return y.reshape(size, -1, *y.shape[1:]), True
-        if in_batched[0]:
-            return lax.map(lambda pair: run(*pair), (x, kernel)), True
-        return lax.map(lambda one: run(x, one), kernel), True
-
+    run = under_vmap(emit, joins=True)
     return vary_alike(run(x, kernel), x, kernel)
 
 

@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from brainjax.errors import InputError
 from brainjax.layers.convolution import Conv
@@ -118,8 +117,7 @@ class UNet(nn.Module):
             y = UpConv(
                 width, kernel_init=uniform_fan_in, dtype=self.dtype, name=f"decoder{level}_up"
             )(y)
-            y = jnp.concatenate([skips[level - 1], y], axis=-1)
-            y = self._conv(width, size, f"decoder{level}_merge")(y)
+            y = self._conv(width, size, f"decoder{level}_merge")(skips[level - 1], y)
             y = self._block(f"decoder{level}_block")(y, train)
             found.append(y)
         return found[::-1]

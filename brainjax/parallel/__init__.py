@@ -1,5 +1,6 @@
 """Devices and processes: start-up, the mesh, programs over it, and how processes agree."""
 
+from brainjax.parallel.compiler_options import prediction_options, training_options
 from brainjax.parallel.lift import lift_prediction, lift_step, place_variables
 from brainjax.parallel.mesh import (
     local_copy,
@@ -46,8 +47,10 @@ __all__ = [
     "own_share",
     "place_batch",
     "place_variables",
+    "prediction_options",
     "replicated",
     "shard",
     "split_examples",
     "start",
+    "training_options",
 ]

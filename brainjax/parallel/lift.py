@@ -9,6 +9,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from brainjax.layers.manual_axes import BATCH_AXIS
+from brainjax.parallel.compiler_options import prediction_options, training_options
 from brainjax.parallel.mesh import local_mesh, replicated, split_examples
 from brainjax.parallel.options import ParallelOptions
 
@@ -21,7 +22,6 @@ def lift_step(
     options: ParallelOptions,
     *,
     state_shardings: Any = None,
-    compiler_options: Mapping[str, str] | None = None,
 ) -> Step:
     """A pure step ``(state, batch, factor) -> (state, metrics)`` over the mesh.
 
@@ -34,7 +34,6 @@ def lift_step(
       mesh: from ``make_mesh``.
       options: which way.
       state_shardings: where the state lies; the same on every device when None.
-      compiler_options: for XLA; ``pmap`` takes none.
 
     Returns:
       The compiled step. It takes batches from ``place_batch`` and gives up the state that it
@@ -70,7 +69,7 @@ def lift_step(
         step,
         donate_argnums=0,
         out_shardings=(everywhere if state_shardings is None else state_shardings, everywhere),
-        compiler_options=None if compiler_options is None else dict(compiler_options),
+        compiler_options=training_options(),
     )
 
 
@@ -94,7 +93,7 @@ def lift_prediction(
     """
     mesh = local_mesh(options)
     if mesh.size == 1:
-        return jax.jit(predict)
+        return jax.jit(predict, compiler_options=prediction_options())
 
     def place(array: jax.Array) -> jax.Array:
         placed = split_examples(mesh, array.shape)
@@ -106,7 +105,7 @@ def lift_prediction(
         found = predict(variables, jax.tree.map(place, examples))
         return jax.lax.with_sharding_constraint(found, replicated(mesh))
 
-    return jax.jit(spread)
+    return jax.jit(spread, compiler_options=prediction_options())
 
 
 def place_variables(variables: Any, options: ParallelOptions) -> Any:

@@ -23,7 +23,6 @@ from brainjax.training.step import (
     Augment,
     Objective,
     classify_step,
-    compiler_options,
     predict_step,
     train_step,
 )
@@ -45,7 +44,6 @@ __all__ = [
     "TrainState",
     "check_micro_batches",
     "classify_step",
-    "compiler_options",
     "create_state",
     "format_duration",
     "learning_rate_schedule",

@@ -136,23 +136,6 @@ def train_step(
     return state, metrics
 
 
-def compiler_options() -> dict[str, str] | None:
-    """What ``jax.jit`` has to compile a training step with on this platform.
-
-    On CPUs LLVM's first level of optimisation makes steps within two percent as fast as its
-    third, in seven to nine tenths of the time to compile. And XLA drops the barriers around
-    what is worked out again before it merges equal computations, and so keeps what was to
-    be forgotten: without that pass they stay, in steps with checkpointed blocks; others
-    have none.
-    """
-    if jax.default_backend() != "cpu":
-        return None
-    return {
-        "xla_backend_optimization_level": "1",
-        "xla_disable_hlo_passes": "cse_barrier_expander",
-    }
-
-
 def predict_step(
     variables: dict[str, Any], image: jax.Array, *, model: nn.Module, regions: bool = False
 ) -> jax.Array:

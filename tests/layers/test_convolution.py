@@ -14,7 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from brainjax.errors import InputError
-from brainjax.layers import cpu_convolution, onednn, plane_convolution
+from brainjax.layers import (
+    cpu_convolution,
+    lowered_convolution,
+    onednn,
+    plain_convolution,
+    plane_convolution,
+)
 from brainjax.layers.convolution import Conv, convolve
 from brainjax.layers.window import Window, depth_to_space, gradient_as_convolution
 
@@ -66,7 +72,7 @@ def operands(window: Window, batch: int, cin: int, cout: int, dtype: Any) -> dic
 
 def results(lowering: str, window: Window, arrays: dict[str, jax.Array]) -> list[np.ndarray]:
     """The convolution and both its gradients by one lowering."""
-    functions = cpu_convolution.IMPLEMENTATIONS[lowering]
+    functions = lowered_convolution.IMPLEMENTATIONS[lowering]
 
     def every(x: jax.Array, kernel: jax.Array, g: jax.Array) -> tuple[jax.Array, ...]:
         pairs = ((x, kernel), (g, kernel), (x, g))
@@ -224,7 +230,7 @@ def test_rows_of_the_input_gradient(window: Window, count: int) -> None:
     needs("onednn")
     arrays = operands(window, 2, 2, 3, jnp.float32)
     found = onednn.input_gradient(window, arrays["g"], arrays["kernel"])
-    expected = cpu_convolution.plain_input_gradient(window, arrays["g"], arrays["kernel"])
+    expected = plain_convolution.input_gradient(window, arrays["g"], arrays["kernel"])
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -300,7 +306,7 @@ def loss(function: Callable[..., jax.Array], x: jax.Array, kernel: jax.Array) ->
 
 
 def reference(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return cpu_convolution.plain_forward(window_of(x.shape[1:-1]), x, kernel)
+    return plain_convolution.forward(window_of(x.shape[1:-1]), x, kernel)
 
 
 def assert_trees_close(found: Any, expected: Any) -> None:

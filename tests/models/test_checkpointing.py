@@ -8,7 +8,7 @@ import numpy as np
 
 from brainjax.losses import Objective
 from brainjax.models import CGAUNet
-from brainjax.training import compiler_options
+from brainjax.parallel import training_options
 
 
 def loss_of(model: CGAUNet, image: jax.Array, labels: jax.Array):
@@ -49,7 +49,7 @@ def test_temporary_memory_falls_and_gradients_are_equal(monkeypatch, rng) -> Non
     for model in models():
         params = jax.jit(model.init)(jax.random.key(0), image)["params"]
         gradient = jax.jit(jax.grad(loss_of(model, image, labels))).lower(params)
-        compiled = gradient.compile(compiler_options=compiler_options())
+        compiled = gradient.compile(compiler_options=training_options())
         gradients.append(compiled(params))
         temporary.append(compiled.memory_analysis().temp_size_in_bytes)
     assert temporary[1] < 0.8 * temporary[0]
