@@ -4,7 +4,8 @@
 
 All variants of a row are run in turns in one process. A cell is the median time in
 milliseconds; on a CPU the processor time of all threads follows, which other load on the
-machine disturbs less.
+machine disturbs less. On a GPU, where a cell is the mean of ten calls in a row, the layers
+are larger and bfloat16.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ import numpy as np
 
 from brainjax.errors import require
 from brainjax.files import write_json
-from brainjax.layers import lowered_convolution, onednn
+from brainjax.layers import gpu_convolution, lowered_convolution, onednn
 from brainjax.layers.window import Window
+from brainjax.parallel import prediction_options
 
 PASSES = ("forward", "input_gradient", "weight_gradient")
+GPU_CALLS = 10  # in a row, so that starting them is hidden
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,20 @@ class Case:
         return 2e-9 * 3**self.rank * self.cin * self.cout * outputs
 
 
-def _cases() -> list[Case]:
+def _gpu_cases() -> list[Case]:
+    layers = [
+        (128, 4, 16),
+        (128, 16, 16),
+        (128, 32, 16),
+        (64, 32, 32),
+        (32, 64, 64),
+        (16, 128, 128),
+    ]
+    cases = [Case(batch=4, size=n, cin=i, cout=o, dtype="bfloat16") for n, i, o in layers]
+    return [*cases, Case(batch=4, size=128, cin=16, cout=32, stride=2, dtype="bfloat16")]
+
+
+def _cpu_cases() -> list[Case]:
     layers = [(64, 16, 16), (32, 32, 32), (16, 64, 64), (8, 128, 128), (64, 4, 16)]
     cases = [Case(batch=1, size=n, cin=i, cout=o) for n, i, o in layers]
     cases += [Case(batch=2, size=n, cin=i, cout=o) for n, i, o in layers[1:4]]
@@ -86,33 +102,54 @@ def _ours(case: Case) -> dict[str, dict[str, Callable[[], Any]]]:
     kernel = jax.random.normal(keys[1], (*case.window.kernel, case.cin, case.cout), case.dtype)
     g = jax.random.normal(keys[2], (case.batch, *case.window.output, case.cout), case.dtype)
     arguments = ((x, kernel), (g, kernel), (x, g))
-    variants = ["plain"]
+    on_gpu = jax.default_backend() == "gpu"
+    variants = {"plain": "plain"}
     if jax.default_backend() == "cpu":
-        variants += ["sum2d"] if case.rank == 3 else []
-        variants += [] if onednn.unavailable() else ["onednn"]
+        variants |= {"sum2d": "sum2d"} if case.rank == 3 else {}
+        variants |= {} if onednn.unavailable() else {"onednn": "onednn"}
+    if on_gpu:
+        variants["channels_last"] = "plain"
+        if gpu_convolution.choose_lowering(case.window, x, kernel) == "triton":
+            variants["triton"] = "triton"
     calls: dict[str, dict[str, Callable[[], Any]]] = {}
     for index, name in enumerate(PASSES):
-        for variant in variants:
-            function = lowered_convolution.IMPLEMENTATIONS[variant][index]
-            compiled = jax.jit(functools.partial(function, case.window))
-            run = functools.partial(_blocked, compiled, arguments[index])
+        for variant, lowering in variants.items():
+            function = lowered_convolution.IMPLEMENTATIONS[lowering][index]
+            options = None if variant == "plain" else prediction_options()
+            compiled = jax.jit(functools.partial(function, case.window), compiler_options=options)
+            run = functools.partial(
+                _blocked, compiled, arguments[index], GPU_CALLS if on_gpu else 1
+            )
             calls.setdefault(name, {})[variant] = run
     return calls
 
 
-def _blocked(function: Callable[..., jax.Array], arguments: Sequence[jax.Array]) -> None:
-    jax.block_until_ready(function(*arguments))
+def _blocked(
+    function: Callable[..., jax.Array], arguments: Sequence[jax.Array], repeat: int
+) -> None:
+    results = [function(*arguments) for _ in range(repeat)]
+    jax.block_until_ready(results[-1])
 
 
 def _torch(case: Case) -> dict[str, dict[str, Callable[[], Any]]]:
     """The same with PyTorch, in both memory formats."""
-    torch = require("torch", extra="torch", purpose="--peer=torch")
+    torch = require("torch", extra="bench", purpose="--peer=torch")
+    on_gpu = jax.default_backend() == "gpu"
+    torch.backends.cudnn.benchmark = True
+    device = "cuda" if on_gpu else "cpu"
+
+    def call(function: Callable[..., Any], *arguments: Any) -> None:
+        for _ in range(GPU_CALLS if on_gpu else 1):
+            function(*arguments)
+        if on_gpu:
+            torch.cuda.synchronize()
+
     dtype = getattr(torch, case.dtype)
     last = torch.channels_last_3d if case.rank == 3 else torch.channels_last
     calls: dict[str, dict[str, Callable[[], Any]]] = {name: {} for name in PASSES}
     for variant, layout in (("torch", torch.contiguous_format), ("torch_last", last)):
         x, g, kernel = (
-            torch.randn(shape).to(dtype).to(memory_format=layout)
+            torch.randn(shape, device=device).to(dtype).to(memory_format=layout)
             for shape in (
                 (case.batch, case.cin, *case.window.size),
                 (case.batch, case.cout, *case.window.output),
@@ -122,11 +159,11 @@ def _torch(case: Case) -> dict[str, dict[str, Callable[[], Any]]]:
         ones = [1] * case.rank
         geometry = ([case.stride] * case.rank, ones, ones, False, [0] * case.rank, 1)
         calls["forward"][variant] = functools.partial(
-            torch.ops.aten.convolution, x, kernel, None, *geometry
+            call, torch.ops.aten.convolution, x, kernel, None, *geometry
         )
         for name, mask in ((PASSES[1], [True, False, False]), (PASSES[2], [False, True, False])):
             calls[name][variant] = functools.partial(
-                torch.ops.aten.convolution_backward, g, x, kernel, None, *geometry, mask
+                call, torch.ops.aten.convolution_backward, g, x, kernel, None, *geometry, mask
             )
     return calls
 
@@ -153,15 +190,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="repetitions of each cell")
     parser.add_argument("--case", default="", help="only layers whose name contains this")
     options = parser.parse_args()
+    on_gpu = jax.default_backend() == "gpu"
+    calls_each = GPU_CALLS if on_gpu else 1
     rows = []
-    for case in _cases():
+    for case in _gpu_cases() if on_gpu else _cpu_cases():
         if options.case not in case.name:
             continue
         ours = _ours(case)
         peer = _torch(case) if options.peer else {name: {} for name in PASSES}
         for name in PASSES:
-            times = measure(ours[name] | peer[name], rounds=options.rounds)
-            cells = (f"{v} {w * 1e3:.1f} ({p * 1e3:.1f})" for v, (w, p) in times.items())
+            times = {
+                variant: (wall / calls_each, used / calls_each)
+                for variant, (wall, used) in measure(
+                    ours[name] | peer[name], rounds=options.rounds
+                ).items()
+            }
+            cells = (f"{v} {w * 1e3:.2f} ({p * 1e3:.1f})" for v, (w, p) in times.items())
             print(
                 f"{case.name:28} {name:16} {case.gflop:5.2f} GFLOP  " + "  ".join(cells), flush=True
             )
