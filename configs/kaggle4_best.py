@@ -40,7 +40,7 @@ def get_config():
     config.smote = dict(ratio=0.0, classes=(), neighbours=5)
     config.parallel = dict(lift="jit", space=1, shard_parameters=False)
     config.augment = dict(
-        flip_left_right=0.5, flip_up_down=0.0, rotation_degrees=15.0, shift=0.06,
+        untouched=0.0, flip_left_right=0.5, flip_up_down=0.0, rotation_degrees=15.0, shift=0.06,
         zoom=(0.85, 1.15), stretch=(0.9, 1.1), shear_degrees=5.0, outside="zero",
         contrast=(0.7, 1.3), brightness=0.1, gamma=(0.7, 1.4), blur=(0.0, 0.8), noise_sd=0.02,
         cutout_probability=0.0, cutout_size=(0.1, 0.3), mixup_alpha=0.2, cutmix_alpha=0.0,

@@ -21,7 +21,9 @@ from brainjax.augment.warp import Outside, affine_matrix, warp_affine
 from brainjax.errors import InputError
 from brainjax.layers.manual_axes import example_keys
 
-PROBABILITIES = ("flip_left_right", "flip_up_down", "cutout_probability", "mix_probability")
+PROBABILITIES = (
+    "untouched", "flip_left_right", "flip_up_down", "cutout_probability", "mix_probability",
+)  # fmt: skip
 AMOUNTS = (
     "rotation_degrees", "shift", "shear_degrees", "brightness", "noise_sd", "mixup_alpha",
     "cutmix_alpha",
@@ -37,6 +39,7 @@ class ImageAugmentOptions:
     Everything is drawn per example, uniformly where nothing else is said.
 
     Attributes:
+      untouched: chance that an example stays as it is, but for mixing.
       flip_left_right: chance of mirroring left and right.
       flip_up_down: chance of mirroring top and bottom.
       rotation_degrees: greatest rotation either way.
@@ -58,6 +61,7 @@ class ImageAugmentOptions:
       num_classes: K, needed where examples are mixed.
     """
 
+    untouched: float = 0.0
     flip_left_right: float = 0.0
     flip_up_down: float = 0.0
     rotation_degrees: float = 0.0
@@ -140,12 +144,17 @@ def augment_images(
     """
     warp_key, value_key, mix_key = jax.random.split(key, 3)
     image, batch = image.astype(jnp.float32), image.shape[0]
+    before = image
     if options.warps:
         matrices = jax.vmap(lambda key: _draw_matrix(key, image.shape[1:3], options))(
             example_keys(warp_key, batch)
         )
         image = warp_affine(image, matrices, outside=options.outside)
     image = _change_values(value_key, image, options)
+    if options.untouched:
+        keys = example_keys(jax.random.fold_in(key, 1), batch)
+        keep = jax.vmap(lambda key: jax.random.bernoulli(key, options.untouched))(keys)
+        image = jnp.where(keep[:, None, None, None], before, image)
     if not options.mixes:
         return image, labels
     return mix_examples(

@@ -317,6 +317,16 @@ def test_mixup_shares_follow_beta() -> None:
     assert own.var() == pytest.approx(1 / (4 * 1.8), rel=0.07)  # of Beta(0.4, 0.4)
 
 
+def test_a_share_of_the_examples_stays_as_it_is() -> None:
+    image = jnp.full((400, 4, 4, 1), 0.5)
+    options = ImageAugmentOptions(untouched=0.25, brightness=0.4, noise_sd=0.1)
+    changed, labels = compiled(KEY, image, jnp.arange(400) % 4, options)
+    same = np.asarray((changed == image).all((1, 2, 3)))
+    assert same.mean() == pytest.approx(0.25, abs=0.06)
+    every, _ = compiled(KEY, image, labels, dataclasses.replace(options, untouched=0.0))
+    np.testing.assert_array_equal(changed[~same], every[~same])
+
+
 def test_only_a_share_of_the_examples_is_mixed() -> None:
     options = dataclasses.replace(MIXING, cutmix_alpha=0.0, mix_probability=0.25)
     labels = jnp.asarray(np.arange(800) % 4, jnp.int32)
