@@ -37,7 +37,7 @@ def get_config(variant="demo"):
         pad_multiple=8 if released else 1,
         workers=0, threads=4, prefetch_batches=4,
     )  # fmt: skip
-    config.parallel = dict(lift="jit", space=1, shard_parameters=False)
+    config.parallel = dict(lift="auto", space=1, shard_parameters=False)
     config.augment = dict(
         flip_probability=0.5, intensity_scale=(0.9, 1.1), intensity_shift=(-0.1, 0.1),
         intensity_per_row=released,

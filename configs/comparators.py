@@ -49,7 +49,7 @@ def get_config(variant="nnunet"):
         foreground_fraction=0.33 if full else 0.5, pad_multiple=1,
         workers=0, threads=4, prefetch_batches=4,
     )  # fmt: skip
-    config.parallel = dict(lift="jit", space=1, shard_parameters=False)
+    config.parallel = dict(lift="auto", space=1, shard_parameters=False)
     config.augment = dict(
         flip_probability=0.5, intensity_scale=(0.9, 1.1), intensity_shift=(-0.1, 0.1),
         intensity_per_row=False, modality_dropout=0.0,

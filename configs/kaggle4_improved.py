@@ -59,7 +59,7 @@ def get_config(variant="improved"):
     )  # fmt: skip
     config.batches = dict(batch_size=32, accumulate=1, threads=1, prefetch_batches=8)
     config.smote = dict(ratio=0.85, classes=("glioma",), neighbours=5)
-    config.parallel = dict(lift="jit", space=1, shard_parameters=False)
+    config.parallel = dict(lift="auto", space=1, shard_parameters=False)
     config.augment = dict(
         flip_left_right=0.0, flip_up_down=0.0, rotation_degrees=0.0, shift=0.0, zoom=(1.0, 1.0),
         stretch=(1.0, 1.0), shear_degrees=0.0, outside="zero", contrast=(1.0, 1.0), brightness=0.0,

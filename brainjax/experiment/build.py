@@ -26,7 +26,7 @@ _SHARED: dict[str, Any] = {
     "batches": {"accumulate": 1},
     "explain": _EXPLAIN,
     "optimizer": {"rate_scaling": "none", "reference_batch": 0},
-    "parallel": {"lift": "jit", "space": 1, "shard_parameters": False},
+    "parallel": {"lift": "auto", "space": 1, "shard_parameters": False},
 }
 
 ADDED: dict[str, dict[str, Any]] = {

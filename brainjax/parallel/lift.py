@@ -40,7 +40,7 @@ def lift_step(
       is called with.
     """
     everywhere = replicated(mesh)
-    if options.lift == "pmap":
+    if options.chosen == "pmap":
         mapped = jax.pmap(
             step,
             axis_name=BATCH_AXIS,
@@ -55,7 +55,7 @@ def lift_step(
             return mapped(state, stacked, factor)
 
         return over_devices
-    if options.lift == "shard_map":
+    if options.chosen == "shard_map":
         # Types of replication are not checked: what they would add to the gradient
         # (a sum over devices) the step does itself, in the same way for pmap.
         step = jax.shard_map(
@@ -94,6 +94,7 @@ def lift_prediction(
     mesh = local_mesh(options)
     if mesh.size == 1:
         return jax.jit(predict, compiler_options=prediction_options())
+    by_device = options is not None and options.chosen == "shard_map"
 
     def place(array: jax.Array) -> jax.Array:
         placed = split_examples(mesh, array.shape)
@@ -102,7 +103,17 @@ def lift_prediction(
         return jax.lax.with_sharding_constraint(array, placed)
 
     def spread(variables: Any, examples: Any) -> jax.Array:
-        found = predict(variables, jax.tree.map(place, examples))
+        number = jax.tree.leaves(examples)[0].shape[0]
+        run = predict
+        if by_device and number % mesh.size == 0:
+            run = jax.shard_map(
+                predict,
+                mesh=mesh,
+                in_specs=(PartitionSpec(), PartitionSpec(BATCH_AXIS)),
+                out_specs=PartitionSpec(BATCH_AXIS),
+                check_vma=False,
+            )
+        found = run(variables, jax.tree.map(place, examples))
         return jax.lax.with_sharding_constraint(found, replicated(mesh))
 
     return jax.jit(spread, compiler_options=prediction_options())

@@ -37,7 +37,7 @@ def train(problem: Problem, options: ParallelOptions, devices: int, name: str = 
         stored.step(problem.step), mesh, options, state_shardings=stored.shardings
     )
     factor = np.float32(1.0)
-    if options.lift == "jit" and name:
+    if options.chosen == "jit" and name:
         batch = parallel.place_batch(problem.batches[0], mesh)
         step = step.lower(state, batch, factor).compile()
         tell(f"{name}/exchanges", step.as_text().count(" collective-permute("))
@@ -77,12 +77,18 @@ def predict(problem: Problem) -> None:
         return predict_step(variables, image, model=problem.model)
 
     variables = problem.state.variables()
-    for number, options in ((8, ParallelOptions()), (3, ParallelOptions(space=2))):
+    ways = (
+        (8, ParallelOptions()),
+        (3, ParallelOptions(space=2)),
+        (8, ParallelOptions(lift="shard_map")),
+        (3, ParallelOptions(lift="shard_map")),
+    )
+    for number, options in ways:
         image = problem.batches[0]["image"][:number].astype(np.float32)
         placed = parallel.place_variables(variables, options)
         ours = parallel.lift_prediction(run, options)(placed, image)
         alone = jax.jit(run)(variables, image)
-        tell(f"predict/{number}/space{options.space}", difference(ours, alone))
+        tell(f"predict/{number}/{options.chosen}/space{options.space}", difference(ours, alone))
 
 
 def restore(problem: Problem, saved: Any) -> None:

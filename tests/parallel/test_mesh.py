@@ -19,7 +19,7 @@ from brainjax.parallel.connect import connect
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"lift": "vmap"}, "expected one of jit, shard_map, pmap"),
+        ({"lift": "vmap"}, "expected one of auto, jit, shard_map, pmap"),
         ({"space": 0}, "1 or more"),
         ({"lift": "pmap", "space": 2}, "need lift='jit'"),
         ({"lift": "shard_map", "shard_parameters": True}, "need lift='jit'"),
@@ -59,10 +59,28 @@ def test_one_slurm_task_stays_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not jax.distributed.is_initialized()
 
 
-def test_runs_from_before_there_was_a_choice_were_jitted() -> None:
+def test_runs_from_before_there_was_a_choice_choose_by_themselves() -> None:
     assert complete_saved({"task": "segmentation"})["parallel"] == {
-        "lift": "jit", "space": 1, "shard_parameters": False,
+        "lift": "auto", "space": 1, "shard_parameters": False,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("platform", "devices", "options", "chosen"),
+    [
+        ("cpu", 8, {}, "jit"),
+        ("gpu", 1, {}, "jit"),
+        ("gpu", 8, {}, "shard_map"),
+        ("gpu", 8, {"space": 2}, "jit"),
+        ("gpu", 8, {"shard_parameters": True}, "jit"),
+        ("gpu", 8, {"lift": "jit"}, "jit"),
+        ("gpu", 8, {"lift": "pmap"}, "pmap"),
+    ],
+)
+def test_several_gpus_run_the_step_each(monkeypatch, platform, devices, options, chosen) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    assert ParallelOptions(**options).chosen == chosen
 
 
 @pytest.mark.parametrize("broadcast", [(), (1, 2)])

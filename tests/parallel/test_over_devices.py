@@ -18,8 +18,10 @@ NAMES = (
     "batch_norm/space",
     "group_norm/space",
     "accumulate/shard_map/4",
-    "predict/8/space1",
-    "predict/3/space2",
+    "predict/8/jit/space1",
+    "predict/3/jit/space2",
+    "predict/8/shard_map/space1",
+    "predict/3/shard_map/space1",
 )  # fmt: skip
 
 
