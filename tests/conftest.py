@@ -8,6 +8,8 @@ from pathlib import Path
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Tests compile a lot and run little: code that is slower but sooner there.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Programs with the oneDNN call are in no cache; the tests of convolutions ask for them.
+os.environ.setdefault("BRAINJAX_CPU_CONV", "plain")
 
 import jax
 import numpy as np

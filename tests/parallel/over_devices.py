@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 
-os.environ["XLA_FLAGS"] = (
-    "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=8"
-)
-os.environ["BRAINJAX_CPU_CONV"] = "plain"
-os.environ["JAX_PLATFORMS"] = "cpu"
+if __name__ == "__main__":  # not where doctests are looked for
+    os.environ["XLA_FLAGS"] = (
+        "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=8"
+    )
+    os.environ["BRAINJAX_CPU_CONV"] = "plain"
+    os.environ["JAX_PLATFORMS"] = "cpu"
 
 import tempfile
 from pathlib import Path
