@@ -72,7 +72,7 @@ class ConvBlock(nn.Module):
             raise ValueError(
                 f"activation is 'relu', 'leaky_relu', 'prelu' or 'none', not {self.activation!r}"
             )
-        y = Conv(
+        conv = Conv(
             self.features,
             self.kernel_size,
             strides=self.strides,
@@ -81,12 +81,14 @@ class ConvBlock(nn.Module):
             kernel_init=self.kernel_init,
             dtype=self.dtype,
             name="conv",
-        )(x)
+        )
+        y, bias = conv.without_bias(x)
         y = normalize(
             y,
             self.norm,
             train=train,
             name="norm",
+            offset=bias,
             groups=self.norm_groups,
             relu=self.activation in ("relu", "leaky_relu"),
             negative_slope=LEAKY_SLOPE if self.activation == "leaky_relu" else 0.0,

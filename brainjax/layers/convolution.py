@@ -75,7 +75,8 @@ def convolve(
             lowering = cpu_convolution.choose_lowering(window, x.dtype)
         elif platform == "gpu":
             lowering = gpu_convolution.choose_lowering(window, x, kernel)
-    if window.is_product and (platform == "gpu" or lowering != "plain"):
+    slow = lowering == "onednn" and x.dtype == jnp.bfloat16  # XLA's product on a CPU
+    if window.is_product and not slow:
         steps = (1, *window.strides, 1)
         return jnp.matmul(lax.slice(x, (0,) * x.ndim, x.shape, steps), kernel[(0,) * rank])
     if lowering == "plain":
@@ -111,15 +112,25 @@ class Conv(nn.Module):
     kernel_init: Callable[..., jax.Array] = nn.initializers.lecun_normal()
     bias_init: Callable[..., jax.Array] = nn.initializers.zeros_init()
 
-    @nn.compact
     def __call__(self, x: jax.Array, *more: jax.Array) -> jax.Array:
         """Convolves ``x`` [B, *spatial, Cin] into [B, *out, features].
 
         Args:
           x: the input.
-          *more: inputs of the same size whose channels follow those of ``x``. On a GPU a
-            kernel of one voxel is applied to each by itself, which spares joining them in
-            memory; on a CPU adding the results would cost as much.
+          *more: inputs of the same size whose channels follow those of ``x``. A kernel of
+            one voxel is applied to each by itself, which spares joining them in memory.
+        """
+        return add_bias(*self.without_bias(x, *more))
+
+    @nn.compact
+    def without_bias(self, x: jax.Array, *more: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+        """The result before the bias, and the bias [features] if there is one.
+
+        A norm that follows takes both (its ``offset``) and so spares a pass over memory.
+
+        Args:
+          x: as in a call.
+          *more: as in a call.
         """
         rank = x.ndim - 2
         size = _per_axis(self.kernel_size, rank)
@@ -131,15 +142,19 @@ class Conv(nn.Module):
             bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
         kernel, bias, *parts = nn.dtypes.promote_dtype(kernel, bias, x, *more, dtype=self.dtype)
         padding = None if self.padding is None else ((self.padding, self.padding),) * rank
-        if max(size) > 1 or jax.default_backend() != "gpu":
+        if max(size) > 1:
             parts, channels = [jnp.concatenate(parts, axis=-1)], [sum(channels)]
         kernels = jnp.split(kernel, list(itertools.accumulate(channels))[:-1], axis=-2)
         products = [
             convolve(part, own, strides=self.strides, padding=padding)
             for part, own in zip(parts, kernels, strict=True)
         ]
-        y = functools.reduce(jnp.add, products)
-        return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
+        return functools.reduce(jnp.add, products), bias
+
+
+def add_bias(y: jax.Array, bias: jax.Array | None) -> jax.Array:
+    """``y`` [B, *spatial, C] and a bias [C], if there is one."""
+    return y if bias is None else y + jnp.broadcast_to(bias, y.shape)
 
 
 def _per_axis(value: int | Sequence[int], rank: int) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from brainjax.layers.activation import ReLU
+from brainjax.layers.convolution import add_bias
 from brainjax.layers.manual_axes import batch_mean, batch_parts
 
 Norm = Literal["batch", "group", "instance", "none"]
@@ -28,6 +29,7 @@ def normalize(
     *,
     train: bool,
     name: str,
+    offset: jax.Array | None = None,
     groups: int = 8,
     relu: bool = False,
     negative_slope: float = 0.0,
@@ -40,6 +42,7 @@ def normalize(
       norm: ``"batch"``, ``"group"``, ``"instance"``, or ``"none"`` for the ReLU alone.
       train: of batch norm.
       name: of the parameters.
+      offset: bias [C] of the layer before, which ``x`` lacks so far.
       groups: of group norm.
       relu: whether a ReLU follows.
       negative_slope: of that ReLU below zero.
@@ -52,12 +55,13 @@ def normalize(
         "relu": relu, "negative_slope": negative_slope, "dtype": dtype, "name": name,
     }  # fmt: skip
     if norm == "batch":
-        return BatchNorm(**options)(x, train=train)
+        return BatchNorm(**options)(x, offset, train=train)
     if norm == "group":
-        return GroupNorm(groups, **options)(x)
+        return GroupNorm(groups, **options)(x, offset)
     if norm == "instance":
-        return InstanceNorm(**options)(x)
+        return InstanceNorm(**options)(x, offset)
     if norm == "none":
+        x = add_bias(x, offset)
         return ReLU(negative_slope)(x) if relu else x
     raise ValueError(f"norm is 'batch', 'group', 'instance' or 'none', not {norm!r}")
 
@@ -82,8 +86,12 @@ class GroupNorm(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, offset: jax.Array | None = None) -> jax.Array:
         """Returns ``x`` [B, *spatial, C] normalised, of the same shape.
+
+        Args:
+          x: the features.
+          offset: [C], to be added to ``x`` first.
 
         Raises:
           ValueError: the groups do not divide the channels.
@@ -93,12 +101,12 @@ class GroupNorm(nn.Module):
             raise ValueError(f"{self.groups} groups do not divide {channels} channels")
         scale, bias = _parameters(self, channels)
         grouped = (x.shape[0], self.groups, channels // self.groups)
-        mean, variance = (moment.reshape(grouped) for moment in channel_moments(x))
+        mean, variance = (moment.reshape(grouped) for moment in _moments(x, offset))
         mean, variance = (
             jnp.broadcast_to(moment, grouped).reshape(x.shape[0], channels)
             for moment in combine_moments(mean, variance, axis=-1)
         )
-        return _apply(self, x, mean, variance, scale, bias)
+        return _apply(self, x, offset, mean, variance, scale, bias)
 
 
 class InstanceNorm(nn.Module):
@@ -121,11 +129,16 @@ class InstanceNorm(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns ``x`` [B, *spatial, C] normalised, of the same shape."""
+    def __call__(self, x: jax.Array, offset: jax.Array | None = None) -> jax.Array:
+        """Returns ``x`` [B, *spatial, C] normalised, of the same shape.
+
+        Args:
+          x: the features.
+          offset: [C], to be added to ``x`` first, which changes nothing here.
+        """
         scale, bias = _parameters(self, x.shape[-1])
-        mean, variance = channel_moments(x)
-        return _apply(self, x, mean, variance, scale, bias)
+        mean, variance = _moments(x, offset)
+        return _apply(self, x, offset, mean, variance, scale, bias)
 
 
 class BatchNorm(nn.Module):
@@ -154,11 +167,12 @@ class BatchNorm(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, offset: jax.Array | None = None, *, train: bool) -> jax.Array:
         """Returns ``x`` [B, *spatial, C] normalised, of the same shape.
 
         Args:
           x: the features.
+          offset: [C], to be added to ``x`` first.
           train: takes the statistics of this batch and moves the running ones;
             otherwise the running ones are used and left alone.
         """
@@ -169,16 +183,16 @@ class BatchNorm(nn.Module):
 
         if not train:
             mean, variance = running_mean.value[None], running_variance.value[None]
-            return _apply(self, x, mean, variance, scale, bias)
+            return _apply(self, x, offset, mean, variance, scale, bias)
 
-        mean, variance = _over_devices(*combine_moments(*channel_moments(x), axis=0))
+        mean, variance = _over_devices(*combine_moments(*_moments(x, offset), axis=0))
         if not self.is_initializing():
             count = batch_parts() * x.size // channels
             unbiased = variance[0] * (count / max(count - 1, 1))
             stay = self.momentum
             running_mean.value = stay * running_mean.value + (1 - stay) * mean[0]
             running_variance.value = stay * running_variance.value + (1 - stay) * unbiased
-        return _apply(self, x, mean, variance, scale, bias)
+        return _apply(self, x, offset, mean, variance, scale, bias)
 
 
 def channel_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -205,12 +219,23 @@ def channel_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         over_rows = jnp.sum(values, axis=range(1, values.ndim - 1))
         return jnp.sum(over_rows.reshape(batch, -1, channels), axis=1) / voxels
 
-    origin = x[(slice(None), *(0,) * (x.ndim - 2))].astype(jnp.float32)  # [B, C]
-    origin = jax.lax.stop_gradient(origin)
-    shifted = rows - _spread(origin, x)
-    offset = mean(shifted)
-    variance = jnp.maximum(mean(shifted * shifted) - offset * offset, 0.0)
-    return origin + offset, variance
+    if jax.default_backend() == "cpu":
+        whole = mean(rows)
+        origin = jax.lax.stop_gradient(whole)
+        offset = whole - origin
+    else:
+        origin = jax.lax.stop_gradient(x[(slice(None), *(0,) * (x.ndim - 2))])  # [B, C]
+        origin = origin.astype(jnp.float32)
+        offset = mean(rows - _spread(origin, x))
+        whole = origin + offset
+    variance = mean((rows - _spread(origin, x)) ** 2) - offset * offset
+    return whole, jnp.maximum(variance, 0.0)
+
+
+def _moments(x: jax.Array, offset: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """``channel_moments`` of ``x + offset``."""
+    mean, variance = channel_moments(x)
+    return mean if offset is None else mean + offset.astype(jnp.float32)[None], variance
 
 
 def combine_moments(
@@ -247,13 +272,15 @@ def _parameters(module: _Module, channels: int) -> tuple[jax.Array, jax.Array]:
 def _apply(
     module: _Module,
     x: jax.Array,
+    offset: jax.Array | None,
     mean: jax.Array,
     variance: jax.Array,
     scale: jax.Array,
     bias: jax.Array,
 ) -> jax.Array:
-    """Scales and shifts ``x`` [B, *spatial, C] by statistics [B or 1, C]."""
+    """Scales and shifts ``x + offset`` [B, *spatial, C] by its statistics [B or 1, C]."""
     factor = jax.lax.rsqrt(variance + module.epsilon) * scale[None]
+    mean = mean if offset is None else mean - offset.astype(jnp.float32)[None]
     shift = bias[None] - mean * factor
     y = _fold_last_axis(x).astype(jnp.float32) * _spread(factor, x) + _spread(shift, x)
     if module.relu:

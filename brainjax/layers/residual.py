@@ -7,7 +7,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 
-from brainjax.layers.convolution import Conv
+from brainjax.layers.convolution import Conv, add_bias
 from brainjax.layers.initialization import uniform_fan_in
 from brainjax.layers.normalization import normalize
 
@@ -33,22 +33,24 @@ class ResidualBlock(nn.Module):
           x: the features.
           train: whether batch norm takes the statistics of this batch.
         """
-        y = x
+        y, bias = x, None
         for index in (1, 2):
             y = normalize(
                 y,
                 self.norm,
                 train=train,
                 name=f"norm{index}",
+                offset=bias,
                 groups=self.groups,
                 relu=True,
                 dtype=self.dtype,
             )
-            y = Conv(
+            conv = Conv(
                 x.shape[-1],
                 3,
                 kernel_init=uniform_fan_in,
                 dtype=self.dtype,
                 name=f"conv{index}",
-            )(y)
-        return x + y
+            )
+            y, bias = conv.without_bias(y)
+        return x + add_bias(y, bias)

@@ -15,6 +15,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from brainjax.layers.convolution import convolve
+from brainjax.layers.window import depth_to_space
+
 
 def upsample_by_2(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax.Array:
     """Transposed convolution with kernel and stride 2 over all spatial axes.
@@ -33,12 +36,8 @@ def upsample_by_2(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None
     (1, 6, 6, 5)
     """
     rank = x.ndim - 2
-    spatial = x.shape[1:-1]
-    offsets = "ijk"[:rank]
-    axes = "dhw"[:rank]
-    paired = "".join(axis + offset for axis, offset in zip(axes, offsets, strict=True))
-    y = jnp.einsum(f"b{axes}x,{offsets}xy->b{paired}y", x, kernel)
-    y = y.reshape(x.shape[0], *(2 * size for size in spatial), kernel.shape[-1])
+    matrix = jnp.moveaxis(kernel, rank, 0).reshape(*(1,) * rank, x.shape[-1], -1)
+    y = depth_to_space(convolve(x, matrix), (2,) * rank)
     return y if bias is None else y + jnp.reshape(bias, (1,) * (rank + 1) + (-1,))
 
 

@@ -153,6 +153,35 @@ def test_many_slabs_equal_one(lowering: str, strides: int, monkeypatch: pytest.M
     assert_equal_within_rounding(lowering, window, batch=2, cin=2, cout=3, dtype=jnp.float32)
 
 
+@pytest.mark.parametrize("parts", [1, 2], ids=["one input", "two inputs"])
+def test_products_in_bfloat16_equal_those_in_float32(
+    parts: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("onednn")
+    if not onednn.has_bfloat16():
+        pytest.skip("no bfloat16 kernels on this processor")
+    monkeypatch.setenv(cpu_convolution.SWITCH, "onednn")
+    inputs = [jnp.array(rng.normal(size=(2, 5, 4, 3, 6)), jnp.bfloat16) for _ in range(parts)]
+    layer = Conv(8, 1)
+    variables = layer.init(jax.random.key(0), *inputs)
+
+    def run(dtype: Any) -> Any:
+        def total(variables: Any) -> tuple[jax.Array, jax.Array]:
+            y = Conv(8, 1, dtype=dtype).apply(variables, *inputs)
+            return jnp.sum(jnp.asarray(y, jnp.float32) ** 2), y
+
+        (_, y), gradients = jax.value_and_grad(total, has_aux=True)(variables)
+        program = str(jax.make_jaxpr(total)(variables))
+        return program, [y, *jax.tree.leaves(gradients)]
+
+    (rough, found), (exact, expected) = run(jnp.bfloat16), run(jnp.float32)
+    assert onednn.TARGET in rough
+    assert onednn.TARGET not in exact
+    for one, other in zip(expected, found, strict=True):
+        error = np.abs(np.asarray(one, np.float32) - np.asarray(other, np.float32))
+        assert error.max() <= 0.02 * np.abs(one).max()
+
+
 @pytest.mark.parametrize("batch", [4, 5], ids=["whole slabs of two", "last slab filled up"])
 def test_many_slabs_of_images_equal_one(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     needs("onednn")
@@ -161,7 +190,7 @@ def test_many_slabs_of_images_equal_one(batch: int, monkeypatch: pytest.MonkeyPa
     assert_equal_within_rounding("onednn", window, batch=batch, cin=3, cout=5, dtype=jnp.float32)
 
 
-@pytest.mark.parametrize(("kernel", "strides"), [(3, 1), (3, 2), (7, 2)])
+@pytest.mark.parametrize(("kernel", "strides"), [(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_two_axes_equal_plain(kernel: int, strides: int, dtype: Any) -> None:
     needs("onednn")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from brainjax.layers import BatchNorm, ConvBlock, GroupNorm, InstanceNorm
-from brainjax.layers.normalization import channel_moments
+from brainjax.layers.normalization import channel_moments, normalize
 
 
 def to_torch(x):
@@ -70,6 +71,47 @@ def test_variance_keeps_its_digits_far_from_zero(rng):
     _, variance = channel_moments(jnp.array(x))
     expected = x.astype(np.float64).var(axis=(1, 2, 3))
     np.testing.assert_allclose(variance, expected, rtol=1e-3)
+
+
+def test_moments_differentiate_twice(rng):
+    x = jnp.array(rng.normal(size=(1, 5, 3)), jnp.float32)
+
+    def ours(x):
+        mean, variance = channel_moments(x)
+        return jnp.sum(jnp.sin(mean) * variance**2)
+
+    def plain(x):
+        return jnp.sum(jnp.sin(jnp.mean(x, 1)) * jnp.var(x, 1) ** 2)
+
+    np.testing.assert_allclose(jax.grad(ours)(x), jax.grad(plain)(x), atol=1e-6)
+    np.testing.assert_allclose(jax.hessian(ours)(x), jax.hessian(plain)(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize("norm", ["batch", "group", "instance", "none"])
+def test_an_offset_is_added_first(norm, train, rng):
+    class Normalize(nn.Module):
+        @nn.compact
+        def __call__(self, x, offset=None):
+            return normalize(x, norm, train=train, name="norm", offset=offset, groups=2, relu=True)
+
+    x = jnp.array(rng.normal(size=(2, 4, 3, 6)), jnp.float32)
+    offset = jnp.array(3 * rng.normal(size=6), jnp.float32)
+    weight = jnp.array(rng.normal(size=x.shape), jnp.float32)
+    variables = Normalize().init(jax.random.key(0), x)
+    variables = jax.tree.map(lambda leaf: leaf + 0.3 * jnp.sin(jnp.arange(6.0)), variables)
+
+    def run(x, offset, later):
+        x, rest = (x, offset) if later else (x + jnp.broadcast_to(offset, x.shape), None)
+        y, changed = Normalize().apply(variables, x, rest, mutable=["batch_stats"])
+        return jnp.sum(weight * y), (y, changed)
+
+    def differentiated(later):
+        run_one = jax.value_and_grad(run, argnums=(0, 1), has_aux=True)
+        return jax.tree.leaves(jax.jit(run_one, static_argnums=2)(x, offset, later))
+
+    for one, other in zip(differentiated(False), differentiated(True), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-5)
 
 
 def test_constant_input_gives_the_bias():

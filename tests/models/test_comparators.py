@@ -196,6 +196,7 @@ def drawn(tree, rng):
     return jax.tree_util.tree_map_with_path(draw, tree)
 
 
+INSTANCE_NORM = ("nnunet", "resenc_unet")
 LONG_TO_COMPILE = ("attention_unet", "vnet")
 
 
@@ -230,7 +231,11 @@ def test_invariants(name, rng):
     assert all(np.isfinite(leaf).all() for leaf in leaves((output, gradients, inputs)))
     assert np.abs(inputs).max() > 0
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
-        assert np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
+        place = jax.tree_util.keystr(path)
+        if name in INSTANCE_NORM and place.endswith("['conv']['bias']"):
+            assert np.abs(leaf).max() < 1e-6, place  # the norm takes it away with the mean
+        else:
+            assert np.abs(leaf).max() > 0, place
 
     rough = jax.jit(model.clone(dtype=jnp.bfloat16).apply)(variables, x)
     error = np.abs(np.asarray(rough.logits - output.logits)) / np.abs(output.logits).max()
