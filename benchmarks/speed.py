@@ -8,9 +8,10 @@ variants (eager or compiled, memory formats) each is timed briefly, and the fast
 measured in turns with ours. Both sides do the same work on the same numbers, without
 augmentation or dropout: forward pass, objective, backward pass and Adam's update; or
 forward pass and probabilities. A step is the mean of those in half a second, if so many
-fit in; a result is the median over the rounds, the ratio our time over PyTorch's. Peak
-memory is that of the whole process, compiling included; the time to compile depends on
-JAX's compilation cache, where one is on.
+fit in, after some that are not counted because memory is still new to the process; a
+result is the median over the rounds, the ratio our time over PyTorch's. Peak memory is
+that of the whole process, compiling included; the time to compile depends on JAX's
+compilation cache, where one is on.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from brainjax.files import write_json
 
 OURS, PEER = "benchmarks._speed_ours", "benchmarks._speed_torch"
 TURN_SECONDS, MOST_CALLS = 0.5, 200
+WARM_CALLS = 8  # beside those that settle the number of calls
 
 
 def measure(case: Case, *, peer: bool, rounds: int, variant: str = "") -> dict[str, Any]:
@@ -57,6 +59,9 @@ def measure(case: Case, *, peer: bool, rounds: int, variant: str = "") -> dict[s
         sides = {"ours": (ours, _settle(ours)[1])}
         if chosen:
             sides["peer"] = chosen[1:]
+        for child, _ in sides.values():
+            for _ in range(WARM_CALLS):
+                child.seconds(1)
         seconds = _take_turns(sides, rounds)
         row = {
             "case": case.name,
