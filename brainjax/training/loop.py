@@ -172,6 +172,7 @@ class Loop:
         begun = time.perf_counter()
         clock = _Clock(batches, done)
         first_step_seconds = validation_seconds = 0.0
+        metrics: Mapping[str, jax.Array] = {}
         pending: list[Mapping[str, jax.Array]] = []
         saved = done
         stopped = ""
@@ -199,7 +200,8 @@ class Loop:
             if stopped:
                 break
 
-            state, metrics = self.step(state, self.place(next(batches)), factor)
+            batch = self.place(clock.next_batch(metrics))
+            state, metrics = self.step(state, batch, factor)
             pending.append(metrics)
             done += 1
             validated = False
@@ -226,7 +228,7 @@ class Loop:
                 "train/first_step_seconds": first_step_seconds,
                 "train/validation_seconds": validation_seconds,
                 "train/skipped_steps": float(state.skipped),
-                "train/data_wait_share": min(1.0, batches.waited_seconds / seconds),
+                "train/data_wait_share": min(1.0, clock.idle_seconds / seconds),
             },
         )
 
@@ -304,26 +306,37 @@ class Loop:
 
 
 class _Clock:
-    """Steps and seconds since the last log line, validation left out."""
+    """Steps and seconds since the last log line, validation left out.
+
+    Attributes:
+      idle_seconds: how long the device has had nothing to do because no batch was there.
+    """
 
     def __init__(self, batches: Batches, done: int) -> None:
         self._batches = batches
+        self.idle_seconds = 0.0
         self.restart(done)
 
     def restart(self, done: int) -> None:
-        self._begun, self._done = time.perf_counter(), done
-        self._waited = self._batches.waited_seconds
+        self._begun, self._done, self._idle = time.perf_counter(), done, self.idle_seconds
 
     def pause(self, seconds: float) -> None:
         self._begun += seconds
+
+    def next_batch(self, running: Mapping[str, jax.Array]) -> dict[str, Any]:
+        """The next batch; the wait for it counts unless ``running`` is still worked out."""
+        waited = self._batches.waited_seconds
+        batch = next(self._batches)
+        if all(value.is_ready() for value in running.values()):
+            self.idle_seconds += self._batches.waited_seconds - waited
+        return batch
 
     def rates(self, done: int) -> tuple[float, float]:
         """Steps per second, and the share of time spent waiting for data."""
         seconds = time.perf_counter() - self._begun
         if done == self._done or seconds <= 0:
             return 0.0, 0.0
-        waited = self._batches.waited_seconds - self._waited
-        return (done - self._done) / seconds, min(1.0, waited / seconds)
+        return (done - self._done) / seconds, min(1.0, (self.idle_seconds - self._idle) / seconds)
 
 
 def _means(rows: list[Mapping[str, np.ndarray]]) -> dict[str, float]:
