@@ -323,7 +323,7 @@ class _Clock:
     def pause(self, seconds: float) -> None:
         self._begun += seconds
 
-    def next_batch(self, running: Mapping[str, jax.Array]) -> dict[str, Any]:
+    def next_batch(self, running: Mapping[str, Any]) -> dict[str, Any]:
         """The next batch; the wait for it counts unless ``running`` is still worked out."""
         waited = self._batches.waited_seconds
         batch = next(self._batches)
