@@ -1,10 +1,10 @@
 """Group, instance and batch normalisation with f32 statistics and an optional ReLU.
 
-All gather mean and variance per example and channel in one pass over memory,
-combine them over the groups or over the batch, and apply one multiplication and one
-addition per voxel. The last spatial axis is folded into the channels for it, because
-rows of 16 channels are too short to reduce over fast: with ``flax.linen.GroupNorm`` a
-training step of the CGA U-Net takes one and a half times as long on a CPU.
+All gather mean and variance per example and channel, combine them over the groups or over
+the batch, and apply one multiplication and one addition per voxel. The last spatial axis is
+folded into the channels for it, because rows of 16 channels are too short to reduce over
+fast: with ``flax.linen.GroupNorm`` a training step of the CGA U-Net takes one and a half
+times as long on a CPU.
 """
 
 from __future__ import annotations
@@ -198,8 +198,8 @@ class BatchNorm(nn.Module):
 def channel_moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Mean and variance of each example's channels over its voxels, in f32.
 
-    The moments are taken about the first voxel, so that a mean far from zero does
-    not eat up the digits of the variance.
+    A mean far from zero does not eat up the digits of the variance: it is taken about the
+    mean on a CPU, in a second pass, and elsewhere about the first voxel, in the same pass.
 
     Args:
       x: [B, *spatial, C].

@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from brainjax.layers.convolution import convolve
+from brainjax.layers.convolution import add_bias, convolve
 from brainjax.layers.window import depth_to_space
 
 
@@ -38,7 +38,7 @@ def upsample_by_2(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None
     rank = x.ndim - 2
     matrix = jnp.moveaxis(kernel, rank, 0).reshape(*(1,) * rank, x.shape[-1], -1)
     y = depth_to_space(convolve(x, matrix), (2,) * rank)
-    return y if bias is None else y + jnp.reshape(bias, (1,) * (rank + 1) + (-1,))
+    return add_bias(y, bias)
 
 
 class UpConv(nn.Module):

@@ -14,7 +14,6 @@ class SlowBatches:
     """Batches of which each is waited for a second, by its own account."""
 
     waited_seconds = 0.0
-    position: dict = {}  # noqa: RUF012
 
     def __next__(self):
         self.waited_seconds += 1.0
