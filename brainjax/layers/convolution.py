@@ -122,7 +122,6 @@ class Conv(nn.Module):
         """
         return add_bias(*self.without_bias(x, *more))
 
-    @nn.compact
     def without_bias(self, x: jax.Array, *more: jax.Array) -> tuple[jax.Array, jax.Array | None]:
         """The result before the bias, and the bias [features] if there is one.
 
@@ -133,16 +132,11 @@ class Conv(nn.Module):
           *more: as in a call.
         """
         rank = x.ndim - 2
-        size = _per_axis(self.kernel_size, rank)
         channels = [part.shape[-1] for part in (x, *more)]
-        shape = (*size, sum(channels), self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
-        bias = None
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+        kernel, bias = self.parameters(rank, sum(channels))
         kernel, bias, *parts = nn.dtypes.promote_dtype(kernel, bias, x, *more, dtype=self.dtype)
         padding = None if self.padding is None else ((self.padding, self.padding),) * rank
-        if max(size) > 1:
+        if max(kernel.shape[:rank]) > 1:
             parts, channels = [jnp.concatenate(parts, axis=-1)], [sum(channels)]
         kernels = jnp.split(kernel, list(itertools.accumulate(channels))[:-1], axis=-2)
         products = [
@@ -150,6 +144,15 @@ class Conv(nn.Module):
             for part, own in zip(parts, kernels, strict=True)
         ]
         return functools.reduce(jnp.add, products), bias
+
+    @nn.compact
+    def parameters(self, rank: int, channels: int) -> tuple[jax.Array, jax.Array | None]:
+        """Kernel [*k, channels, features] and bias [features] for ``rank`` spatial axes."""
+        shape = (*_per_axis(self.kernel_size, rank), channels, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        if not self.use_bias:
+            return kernel, None
+        return kernel, self.param("bias", self.bias_init, (self.features,), self.param_dtype)
 
 
 def add_bias(y: jax.Array, bias: jax.Array | None) -> jax.Array:

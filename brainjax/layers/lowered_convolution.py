@@ -15,7 +15,13 @@ from typing import Any
 import jax
 from jax import lax
 
-from brainjax.layers import onednn, plain_convolution, plane_convolution, triton_convolution
+from brainjax.layers import (
+    onednn,
+    plain_convolution,
+    plane_convolution,
+    triton_convolution,
+    winograd_convolution,
+)
 from brainjax.layers.window import Window
 
 IMPLEMENTATIONS: dict[str, tuple[Callable[..., jax.Array], ...]] = {
@@ -30,13 +36,18 @@ IMPLEMENTATIONS: dict[str, tuple[Callable[..., jax.Array], ...]] = {
         plane_convolution.weight_gradient,
     ),
     "onednn": (onednn.forward, onednn.input_gradient, onednn.weight_gradient),
+    "winograd": (
+        winograd_convolution.forward,
+        winograd_convolution.input_gradient,
+        winograd_convolution.weight_gradient,
+    ),
     "triton": (
         triton_convolution.forward,
         triton_convolution.input_gradient,
         triton_convolution.weight_gradient,
     ),
 }
-PLATFORM = {"plain": "cpu", "sum2d": "cpu", "onednn": "cpu", "triton": "cuda"}
+PLATFORM = {name: "cuda" if name == "triton" else "cpu" for name in IMPLEMENTATIONS}
 
 
 def _run(which: int, window: Window, lowering: str, a: jax.Array, b: jax.Array) -> jax.Array:

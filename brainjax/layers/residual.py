@@ -26,14 +26,17 @@ class ResidualBlock(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, train: bool = False, offset: jax.Array | None = None
+    ) -> jax.Array:
         """Returns the block's output for ``x`` [B, *spatial, C], of the same shape.
 
         Args:
           x: the features.
           train: whether batch norm takes the statistics of this batch.
+          offset: bias [C] of the layer before, which ``x`` lacks so far.
         """
-        y, bias = x, None
+        y, bias = x, offset
         for index in (1, 2):
             y = normalize(
                 y,
@@ -53,4 +56,6 @@ class ResidualBlock(nn.Module):
                 name=f"conv{index}",
             )
             y, bias = conv.without_bias(y)
+        if bias is not None and offset is not None:
+            bias += offset
         return x + add_bias(y, bias)

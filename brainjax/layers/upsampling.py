@@ -14,8 +14,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from brainjax.layers.convolution import add_bias, convolve
+from brainjax.layers.convolution import Conv, add_bias, convolve
 from brainjax.layers.window import depth_to_space
 
 
@@ -51,13 +52,53 @@ class UpConv(nn.Module):
     kernel_init: Callable[..., jax.Array] = nn.initializers.lecun_normal()
     bias_init: Callable[..., jax.Array] = nn.initializers.zeros_init()
 
-    @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns the up-sampled ``x``."""
-        shape = (*(2,) * (x.ndim - 2), x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
-        bias = None
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+        kernel, bias = self.parameters(x.ndim - 2, x.shape[-1])
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         return upsample_by_2(x, kernel, bias)
+
+    @nn.compact
+    def parameters(self, rank: int, channels: int) -> tuple[jax.Array, jax.Array | None]:
+        """Kernel [*2, channels, features] and bias [features] for ``rank`` spatial axes."""
+        shape = (*(2,) * rank, channels, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
+        if not self.use_bias:
+            return kernel, None
+        return kernel, self.param("bias", self.bias_init, (self.features,), self.param_dtype)
+
+
+def upsample_and_merge(
+    x: jax.Array, skip: jax.Array, up: UpConv, merge: Conv
+) -> tuple[jax.Array, jax.Array | None]:
+    """``merge.without_bias(skip, up(x))`` in one product less at the finer size.
+
+    With nothing between them an up-sampling and a kernel of one voxel are one linear map,
+    so their kernels are multiplied first: ``merge(skip, up(x)) = S skip + (M U) x`` with
+    ``merge``'s kernel in the parts S and M. The features that ``up`` makes never exist.
+
+    Args:
+      x: [B, *spatial, Cin].
+      skip: [B, *2 spatial, Cskip].
+      up: the up-sampling, bound to a parent.
+      merge: a convolution with a kernel of one voxel and a stride of one.
+
+    Returns:
+      [B, *2 spatial, features] without a bias, and the bias [features] if there is one.
+    """
+    rank, width = x.ndim - 2, skip.shape[-1]
+    dtype = merge.dtype
+    kernel, bias = merge.parameters(rank, width + up.features)
+    own, through = kernel[..., :width, :], kernel[(0,) * rank][width:]
+    up_kernel, up_bias = up.parameters(rank, x.shape[-1])
+    up_kernel = up_kernel @ through
+    if up_bias is not None:
+        up_bias = up_bias @ through
+        bias = up_bias if bias is None else bias + up_bias
+    x, skip, own, up_kernel, bias = nn.dtypes.promote_dtype(
+        x, skip, own, up_kernel, bias, dtype=dtype
+    )
+    y = convolve(skip, own) + upsample_by_2(x, up_kernel)
+    if jax.default_backend() == "cpu":
+        y = lax.optimization_barrier(y)  # XLA would work the sum out for each of its readers
+    return y, bias

@@ -9,11 +9,11 @@ import flax.linen as nn
 import jax
 
 from brainjax.errors import InputError
-from brainjax.layers.convolution import Conv
+from brainjax.layers.convolution import Conv, add_bias
 from brainjax.layers.dropout import Dropout
 from brainjax.layers.initialization import uniform_fan_in
 from brainjax.layers.residual import ResidualBlock
-from brainjax.layers.upsampling import UpConv
+from brainjax.layers.upsampling import UpConv, upsample_and_merge
 from brainjax.models.outputs import SegmentationOutput
 from brainjax.models.segmentation import check_spatial_shape, segmentation_heads
 
@@ -42,6 +42,8 @@ class UNet(nn.Module):
       deep_supervision: whether coarser levels of the decoder get heads too.
       checkpoint_blocks: whether activations inside blocks are worked out again in the
         backward pass instead of kept: less memory for more time.
+      join_linear: whether an up-sampling and the 1x1x1 convolution after it are worked out
+        as one map, as they are written otherwise; the result is the same but for rounding.
       dtype: of the computation, such as ``jnp.bfloat16``.
     """
 
@@ -53,6 +55,7 @@ class UNet(nn.Module):
     dropout: float = 0.2
     deep_supervision: bool = False
     checkpoint_blocks: bool = False
+    join_linear: bool = True
     dtype: Any = None
 
     @property
@@ -95,16 +98,19 @@ class UNet(nn.Module):
 
     def _encode(self, x: jax.Array, *, train: bool) -> tuple[list[jax.Array], jax.Array]:
         """Features of all levels but the deepest, and those of the deepest."""
-        y = self._conv(self.base_width, 3, "init_conv")(x)
-        spatial_axes = range(1, x.ndim - 1)
-        y = Dropout(self.dropout, broadcast_dims=spatial_axes, deterministic=not train)(y)
+        y, bias = self._conv(self.base_width, 3, "init_conv").without_bias(x)
+        if train and self.dropout:
+            spatial_axes = range(1, x.ndim - 1)
+            y, bias = Dropout(self.dropout, broadcast_dims=spatial_axes)(add_bias(y, bias)), None
         skips = []
         for level, blocks in enumerate(BLOCKS, start=1):
             for block in range(1, blocks + 1):
-                y = self._block(f"encoder{level}_block{block}")(y, train)
+                y = self._block(f"encoder{level}_block{block}")(y, train, bias)
+                bias = None
             if level <= HALVINGS:
                 skips.append(y)
-                y = self._conv(self.base_width * 2**level, 3, f"down{level}", strides=2)(y)
+                down = self._conv(self.base_width * 2**level, 3, f"down{level}", strides=2)
+                y, bias = down.without_bias(y)
         return skips, y
 
     def _decode(self, y: jax.Array, skips: list[jax.Array], *, train: bool) -> list[jax.Array]:
@@ -114,11 +120,15 @@ class UNet(nn.Module):
         for level in range(HALVINGS, 0, -1):
             width = self.base_width * 2 ** (level - 1)
             y = self._conv(width, size, f"decoder{level}_reduce")(y)
-            y = UpConv(
+            up = UpConv(
                 width, kernel_init=uniform_fan_in, dtype=self.dtype, name=f"decoder{level}_up"
-            )(y)
-            y = self._conv(width, size, f"decoder{level}_merge")(skips[level - 1], y)
-            y = self._block(f"decoder{level}_block")(y, train)
+            )
+            merge, skip = self._conv(width, size, f"decoder{level}_merge"), skips[level - 1]
+            if size == 1 and self.join_linear:
+                y, bias = upsample_and_merge(y, skip, up, merge)
+            else:
+                y, bias = merge.without_bias(skip, up(y))
+            y = self._block(f"decoder{level}_block")(y, train, bias)
             found.append(y)
         return found[::-1]
 

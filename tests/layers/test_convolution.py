@@ -266,7 +266,7 @@ def test_rows_of_the_input_gradient(window: Window, count: int) -> None:
 def test_choice_follows_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     volume, image = window_of((4, 4, 4)), window_of((4, 4))
     monkeypatch.delenv(cpu_convolution.SWITCH, raising=False)
-    best = "sum2d" if onednn.unavailable() else "onednn"
+    best = "sum2d" if onednn.unavailable() else "winograd"
     assert cpu_convolution.choose_lowering(volume, jnp.dtype("float32")) == best
     assert cpu_convolution.choose_lowering(volume, jnp.dtype("float16")) == "plain"
     monkeypatch.setenv(cpu_convolution.SWITCH, "sum2d")

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from brainjax.layers.upsampling import UpConv, upsample_by_2
+from brainjax.layers.convolution import Conv, add_bias
+from brainjax.layers.upsampling import UpConv, upsample_and_merge, upsample_by_2
 
 
 @pytest.mark.parametrize("rank", [2, 3])
@@ -54,3 +58,39 @@ def test_program_has_no_convolution() -> None:
     assert "stablehlo.convolution" not in text
     assert "stablehlo.dot_general" in text
     assert layer.apply(variables, x).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_joined_with_the_merge_equals_one_after_the_other(
+    rank: int, use_bias: bool, rng: np.random.Generator
+) -> None:
+    x = jnp.asarray(rng.standard_normal((2, *(3, 4, 5)[:rank], 6)), jnp.float32)
+    skip = jnp.asarray(rng.standard_normal((2, *(6, 8, 10)[:rank], 7)), jnp.float32)
+
+    class Both(nn.Module):
+        joined: bool
+
+        @nn.compact
+        def __call__(self, x: jax.Array, skip: jax.Array) -> jax.Array:
+            bias_init = nn.initializers.normal()
+            up = UpConv(4, use_bias=use_bias, bias_init=bias_init, name="up")
+            merge = Conv(5, 1, use_bias=use_bias, bias_init=bias_init, name="merge")
+            if self.joined:
+                return add_bias(*upsample_and_merge(x, skip, up, merge))
+            return merge(skip, up(x))
+
+    variables = Both(joined=False).init(jax.random.key(0), x, skip)
+
+    def run(joined: bool) -> Any:
+        def total(variables: Any, x: jax.Array, skip: jax.Array) -> tuple[jax.Array, jax.Array]:
+            y = Both(joined=joined).apply(variables, x, skip)
+            return jnp.sum(jnp.sin(y)), y
+
+        return jax.value_and_grad(total, (0, 1, 2), has_aux=True)(variables, x, skip)
+
+    made = Both(joined=True).init(jax.random.key(0), x, skip)
+    jax.tree.map(np.testing.assert_array_equal, made, variables)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=3e-5, atol=3e-5), run(True), run(False)
+    )
