@@ -28,12 +28,13 @@ import numpy as np
 
 from brainjax.errors import require
 from brainjax.files import write_json
-from brainjax.layers import gpu_convolution, lowered_convolution, onednn
+from brainjax.layers import cpu_convolution, gpu_convolution, lowered_convolution, onednn
 from brainjax.layers.window import Window
-from brainjax.parallel import prediction_options
+from brainjax.parallel import prediction_options, start
 
 PASSES = ("forward", "input_gradient", "weight_gradient")
 GPU_CALLS = 10  # in a row, so that starting them is hidden
+WARM_ROUNDS = 4  # not counted: the first calls pay for pages that are used again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +88,12 @@ def _gpu_cases() -> list[Case]:
 def _cpu_cases() -> list[Case]:
     layers = [(64, 16, 16), (32, 32, 32), (16, 64, 64), (8, 128, 128), (64, 4, 16)]
     cases = [Case(batch=1, size=n, cin=i, cout=o) for n, i, o in layers]
+    cases += [Case(batch=1, size=n, cin=c, cout=c) for n, c in ((64, 32), (32, 64), (16, 128))]
     cases += [Case(batch=2, size=n, cin=i, cout=o) for n, i, o in layers[1:4]]
     cases += [Case(batch=1, size=n, cin=c, cout=2 * c, stride=2) for n, c, _ in layers[:3]]
     cases += [Case(batch=1, size=n, cin=i, cout=o, dtype="bfloat16") for n, i, o in layers[:4]]
     cases += [Case(batch=4, size=n, cin=c, cout=c, rank=2) for n, c in ((56, 64), (14, 256))]
-    return cases
+    return [*cases, Case(batch=16, size=28, cin=128, cout=128, rank=2)]
 
 
 def _ours(case: Case) -> dict[str, dict[str, Callable[[], Any]]]:
@@ -107,6 +109,8 @@ def _ours(case: Case) -> dict[str, dict[str, Callable[[], Any]]]:
     if jax.default_backend() == "cpu":
         variants |= {"sum2d": "sum2d"} if case.rank == 3 else {}
         variants |= {} if onednn.unavailable() else {"onednn": "onednn"}
+        if cpu_convolution.choose_lowering(case.window, x.dtype) == "winograd":
+            variants["winograd"] = "winograd"  # where it pays; elsewhere the same as onednn
     if on_gpu:
         variants["channels_last"] = "plain"
         if gpu_convolution.choose_lowering(case.window, x, kernel) == "triton":
@@ -172,11 +176,11 @@ def measure(calls: dict[str, Callable[[], Any]], *, rounds: int) -> dict[str, tu
     """Median wall and mean processor time in seconds of each call, run in turns."""
     wall: dict[str, list[float]] = {name: [] for name in calls}
     processor = dict.fromkeys(calls, 0.0)
-    for repetition in range(rounds + 1):
+    for repetition in range(-WARM_ROUNDS, rounds):
         for name, call in calls.items():
             start, used = time.perf_counter(), time.process_time()
             call()
-            if repetition:
+            if repetition >= 0:
                 wall[name].append(time.perf_counter() - start)
                 processor[name] += (time.process_time() - used) / rounds
     return {name: (statistics.median(wall[name]), processor[name]) for name in calls}
@@ -190,6 +194,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="repetitions of each cell")
     parser.add_argument("--case", default="", help="only layers whose name contains this")
     options = parser.parse_args()
+    start()
     on_gpu = jax.default_backend() == "gpu"
     calls_each = GPU_CALLS if on_gpu else 1
     rows = []

@@ -3,7 +3,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,17 +26,7 @@ from brainjax.layers.window import Window, depth_to_space, gradient_as_convoluti
 
 FAST = ("sum2d", "onednn")
 PASSES = (0, 1, 2)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def programs_not_written() -> Iterator[None]:
-    """Programs with the oneDNN call must not reach JAX's persistent cache."""
-    name = "jax_persistent_cache_min_compile_time_secs"
-    before = jax.config.jax_persistent_cache_min_compile_time_secs
-    jax.config.update(name, 10 * onednn.NEVER_WRITTEN)
-    yield
-    jax.clear_caches()
-    jax.config.update(name, before)
+pytestmark = pytest.mark.usefixtures("programs_not_written")
 
 
 def needs(lowering: str) -> None:
