@@ -213,8 +213,8 @@ def compile_elsewhere(code: str, devices: int) -> list[int]:
 def test_the_compiled_step_all_reduces_what_is_predicted(devices: int) -> None:
     compiled, predicted, others = compile_elsewhere(STEP, devices)
     assert others == 0
-    assert compiled == pytest.approx(predicted, rel=0.01)
-    assert compiled > predicted  # a few scalars
+    # A few scalars more; biases that are added up before their layer have one gradient.
+    assert compiled == pytest.approx(predicted, rel=0.001)
 
 
 def test_the_compiled_network_exchanges_the_halo_that_is_predicted() -> None:

@@ -8,6 +8,7 @@ many times slower.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.lax import Precision
 
 from brainjax.layers.convolution import Conv, add_bias, convolve
 from brainjax.layers.window import depth_to_space
@@ -87,16 +89,16 @@ def upsample_and_merge(
       [B, *2 spatial, features] without a bias, and the bias [features] if there is one.
     """
     rank, width = x.ndim - 2, skip.shape[-1]
-    dtype = merge.dtype
     kernel, bias = merge.parameters(rank, width + up.features)
     own, through = kernel[..., :width, :], kernel[(0,) * rank][width:]
     up_kernel, up_bias = up.parameters(rank, x.shape[-1])
-    up_kernel = up_kernel @ through
+    times = functools.partial(jnp.matmul, precision=Precision.HIGHEST)
+    up_kernel = times(up_kernel, through)
     if up_bias is not None:
-        up_bias = up_bias @ through
+        up_bias = times(up_bias, through)
         bias = up_bias if bias is None else bias + up_bias
     x, skip, own, up_kernel, bias = nn.dtypes.promote_dtype(
-        x, skip, own, up_kernel, bias, dtype=dtype
+        x, skip, own, up_kernel, bias, dtype=merge.dtype
     )
     y = convolve(skip, own) + upsample_by_2(x, up_kernel)
     if jax.default_backend() == "cpu":
