@@ -8,7 +8,8 @@ axes with all channels, so that a kernel of 3 x 3 x 3 needs half the multiplicat
 after, which have to pass through memory, cost less.
 
 The map is exact; its points are 0, infinity, +-1/sqrt(2) and +-sqrt(2), with which rounding
-in f32 is 1.4 times that of oneDNN's plain sum (with the usual 0, +-1 and +-2 it is 2 times).
+in f32 is 1.4 times that of oneDNN's plain sum (the usual 0, +-1 and +-2 round half as much
+again).
 """
 
 from __future__ import annotations

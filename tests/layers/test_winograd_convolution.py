@@ -13,7 +13,8 @@ from brainjax.layers import cpu_convolution, lowered_convolution, onednn, plain_
 from brainjax.layers import winograd_convolution as winograd
 from brainjax.layers.window import Window
 
-pytestmark = pytest.mark.usefixtures("programs_not_written", "needs_onednn")
+pytestmark = pytest.mark.usefixtures("programs_not_written")
+calls_onednn = pytest.mark.usefixtures("needs_onednn")
 TOLERANCE = 6e-6  # of the largest value; oneDNN's plain sum keeps 3e-6
 
 
@@ -49,6 +50,7 @@ def test_tiles_are_the_filter_in_exact_arithmetic(rng: np.random.Generator) -> N
     assert np.abs(inputs).max(axis=1).tolist() == [1.0] * 6
 
 
+@calls_onednn
 @settings(max_examples=5, deadline=None, derandomize=True)
 @given(
     size=st.tuples(*[st.integers(1, 9)] * 3),
@@ -77,6 +79,7 @@ def test_any_shape_equals_plain(
     )
 
 
+@calls_onednn
 def test_rounding_is_that_of_a_plain_sum(rng: np.random.Generator) -> None:
     window = window_of((8, 8, 8))
     x, kernel, _ = (np.asarray(a, np.float64) for a in operands(window, 1, 64, 64))
@@ -94,6 +97,7 @@ def test_rounding_is_that_of_a_plain_sum(rng: np.random.Generator) -> None:
     assert ours < 1.2e-6 * np.sqrt(np.mean(exact**2))
 
 
+@calls_onednn
 @pytest.mark.parametrize(
     "size",
     [(8, 16, 16), pytest.param((64, 50), marks=pytest.mark.slow)],
@@ -120,6 +124,7 @@ def test_where_it_pays_all_passes_and_second_derivatives_equal_plain(size: tuple
         assert_close(found, expected)
 
 
+@calls_onednn
 def test_few_channels_small_or_uneven_images_take_the_plain_sum() -> None:
     def calls(size: tuple[int, ...], channels: int) -> int:
         window = window_of(size)
@@ -133,6 +138,7 @@ def test_few_channels_small_or_uneven_images_take_the_plain_sum() -> None:
     assert calls((9, 24, 24), 64) == 1  # 12 rows worked out for 9
 
 
+@calls_onednn
 def test_under_vmap_equals_a_loop() -> None:
     window = window_of((5, 4, 3))
     x, kernel, _ = operands(window, 3, 4, 5)
@@ -140,6 +146,7 @@ def test_under_vmap_equals_a_loop() -> None:
     assert_close(run(x), plain_convolution.forward(window, x, kernel))
 
 
+@calls_onednn
 def test_the_switch_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
     window, single = window_of((8, 8, 8)), jnp.dtype("float32")
     for value, expected in (("auto", "winograd"), ("onednn", "onednn"), ("sum2d", "sum2d")):
