@@ -12,7 +12,7 @@ import os
 import sys
 
 # Parameters of mallopt, from glibc's malloc.h.
-_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 _SET_BY_USER = (
     "GLIBC_TUNABLES",
@@ -25,11 +25,13 @@ _SET_BY_USER = (
 
 
 def keep_freed_memory() -> bool:
-    """Lets this process keep what it frees, for its next allocations.
+    """Lets this process keep what its main thread frees, for the next allocations.
 
-    Has to come before JAX's first use of a device: threads that exist by then keep to
-    arenas of their own, which give memory back all the same. Does nothing without glibc
-    or where the environment sets malloc's parameters itself.
+    Other threads have arenas of their own, which hold no more than 64 MiB in one piece and
+    give memory back all the same. One arena for all would not, but then they wait for one
+    another: an eighth of a 3D network's training step, a quarter of the time to compile. So
+    programs have to be started, and their memory allocated, by the main thread. Does
+    nothing without glibc or where the environment sets malloc's parameters itself.
 
     Returns:
       Whether it was done.
@@ -39,6 +41,6 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    # One arena, grown by sbrk alone and never trimmed (-1).
-    wanted = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1))
+    # The main thread's arena, grown by sbrk alone and never trimmed (-1).
+    wanted = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1))
     return all(mallopt(parameter, value) == 1 for parameter, value in wanted)

@@ -6,6 +6,7 @@ python -m brainjax.main --workdir=runs/cga --mode=predict --input=CASE_FOLDER
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from ml_collections import config_flags
 
 from brainjax import __version__
 from brainjax.errors import InputError
+
+GARBAGE_THRESHOLD = 100_000
+"""Objects made between two searches for garbage: tracing makes millions, and keeps them."""
 
 MODES = (
     "train", "crossvalidate", "prepare", "evaluate", "robustness", "tune", "predict", "compare",
@@ -66,6 +70,7 @@ def main(arguments: Sequence[str]) -> int:
     """Runs one job; returns the exit code."""
     if len(arguments) > 1:
         raise InputError(f"{arguments[1]}: unexpected word; options look like --name=value")
+    gc.set_threshold(GARBAGE_THRESHOLD)
     from brainjax import jobs, parallel
 
     parallel.start(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)

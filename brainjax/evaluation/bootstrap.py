@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
 from brainjax.errors import InputError
 from brainjax.evaluation.probabilities import (
@@ -182,7 +182,7 @@ def permutation_p_value(
             "shuffling labels between patients means nothing then"
         )
     predicted = values.argmax(axis=1)
-    ranks = rankdata(values, axis=0)
+    ranks = scipy.stats.rankdata(values, axis=0)
 
     def score(rows: np.ndarray) -> np.ndarray:
         """The statistic ``[m]`` under the labels ``[m, n]``."""

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+import scipy
 from scipy.special import log_softmax, softmax
 
 from brainjax.errors import InputError
@@ -150,7 +150,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         scaled = log_softmax(logits / math.exp(log_temperature), axis=1)
         return -float(np.mean(scaled[rows, labels]))
 
-    found = minimize_scalar(
+    found = scipy.optimize.minimize_scalar(
         cost,
         bounds=(math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)),
         method="bounded",

@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from scipy.ndimage import distance_transform_edt
-from scipy.stats import rankdata
 
 from brainjax.evaluation.bootstrap import auroc_of_ranks
 
@@ -90,7 +90,7 @@ def score_localization(
         area_share=area,
         ratio=share / area,
         pointing=float(near[values == values.max()].mean()),
-        auroc=float(auroc_of_ranks(region.reshape(1, -1), rankdata(values.ravel()))[0]),
+        auroc=float(auroc_of_ranks(region.reshape(1, -1), scipy.stats.rankdata(values.ravel()))[0]),
         finite=True,
         flat=flat,
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from scipy.ndimage import gaussian_filter
-from scipy.stats import rankdata
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
@@ -13,7 +13,7 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     >>> rank_correlation(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 15.0]))
     0.5
     """
-    a, b = (rankdata(one.ravel()) for one in (first, second))
+    a, b = (scipy.stats.rankdata(one.ravel()) for one in (first, second))
     a, b = a - a.mean(), b - b.mean()
     scale = np.sqrt((a @ a) * (b @ b))
     return float(a @ b / scale) if scale > 0 else float("nan")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import PermutationMethod, wilcoxon
+import scipy
 
 from brainjax.errors import InputError
 from brainjax.evaluation.bootstrap import CELLS_AT_ONCE, draw_patients
@@ -129,12 +129,14 @@ def signed_rank_p_value(differences: Sequence[float] | np.ndarray) -> float:
     if not len(values):
         return 1.0
     tied = len(np.unique(np.abs(values))) < len(values)
-    method: str | PermutationMethod = "asymptotic"
+    method: str | scipy.stats.PermutationMethod = "asymptotic"
     if tied and len(values) <= 13:
-        method = PermutationMethod(n_resamples=2 ** len(values))  # every choice of signs
+        method = scipy.stats.PermutationMethod(
+            n_resamples=2 ** len(values)
+        )  # every choice of signs
     elif not tied and len(values) <= 50:
         method = "exact"
-    return float(wilcoxon(values, method=method, correction=False).pvalue)
+    return float(scipy.stats.wilcoxon(values, method=method, correction=False).pvalue)
 
 
 def adjust_holm(p_values: Sequence[float]) -> list[float]:

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
 from brainjax.evaluation.bootstrap import auroc_of_ranks
 from brainjax.explain.attention import attention_step, channel_variances
@@ -191,7 +191,9 @@ def attention_aurocs(
     labels = volume.labels[brain]
     return {
         name: float(
-            auroc_of_ranks((labels == number)[None], rankdata(attention[..., number][brain]))[0]
+            auroc_of_ranks(
+                (labels == number)[None], scipy.stats.rankdata(attention[..., number][brain])
+            )[0]
         )
         for number, name in enumerate(class_names)
     }

@@ -78,7 +78,10 @@ def convolve(
     slow = lowering == "onednn" and x.dtype == jnp.bfloat16  # XLA's product on a CPU
     if window.is_product and not slow:
         steps = (1, *window.strides, 1)
-        return jnp.matmul(lax.slice(x, (0,) * x.ndim, x.shape, steps), kernel[(0,) * rank])
+        x = lax.slice(x, (0,) * x.ndim, x.shape, steps)
+        if platform == "cpu":
+            x = lax.optimization_barrier(x)  # XLA would take what makes it into the product
+        return jnp.matmul(x, kernel[(0,) * rank])
     if lowering == "plain":
         return plain_convolution.forward(window, x, kernel)
     x, kernel = vary_alike(x, kernel), vary_alike(kernel, x)

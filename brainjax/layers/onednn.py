@@ -37,7 +37,6 @@ CACHE_OPTIONS = (
 )
 NEVER_WRITTEN = 1e6
 SLAB_BYTES = {2: 2**20, 3: 2**19}  # measured fastest, for images and for volumes
-UNROLLED = 8
 
 
 @functools.cache
@@ -184,17 +183,22 @@ def weight_gradient(window: Window, x: jax.Array, g: jax.Array) -> jax.Array:
     x = jnp.pad(x, ((0, 0), (low, high), (0, 0), (0, 0), (0, 0)))
     g = jnp.pad(g, ((0, 0), (0, slab * slabs - depth), (0, 0), (0, 0), (0, 0)))
 
-    def product(index: int | jax.Array) -> jax.Array:
-        sample, start = index // slabs, index % slabs * slab
-        x_slab = lax.dynamic_slice_in_dim(x, sample, 1)[0]
-        g_slab = lax.dynamic_slice_in_dim(g, sample, 1)[0]
-        x_slab = lax.dynamic_slice_in_dim(x_slab, start * step, reach)
-        return _slab(window, x_slab, lax.dynamic_slice_in_dim(g_slab, start, slab))
+    slices = x.shape[1]
+    starts = [n * slices + i * slab * step for n in range(batch) for i in range(slabs)]
+    x, g = x.reshape(-1, *x.shape[2:]), g.reshape(-1, slab, *g.shape[2:])
 
-    if batch * slabs <= UNROLLED:
-        total = functools.reduce(jnp.add, map(product, range(batch * slabs)))
+    def product(start: int | jax.Array, g_slab: jax.Array) -> jax.Array:
+        return _slab(window, lax.dynamic_slice_in_dim(x, start, reach), g_slab)
+
+    def add(total: jax.Array, each: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        return total + product(*each), None
+
+    if len(starts) == 1:
+        total = product(0, g[0])
     else:
-        total = jnp.sum(lax.map(product, jnp.arange(batch * slabs)), axis=0)
+        shape = (*window.kernel, x.shape[-1], g.shape[-1])
+        zeros = vary_alike(jnp.zeros(shape, jnp.float32), x, g)
+        total, _ = lax.scan(add, zeros, (jnp.asarray(starts, jnp.int32), g))
     return total.astype(x.dtype).reshape(*kernel, *total.shape[-2:])
 
 

@@ -28,6 +28,8 @@ def start(
 ) -> None:
     """Keeps freed memory, joins other processes, and turns on JAX's compilation cache.
 
+    On a CPU programs run in the thread that calls them, as ``keep_freed_memory`` wants it.
+
     On a CPU where convolutions can go through oneDNN the cache only takes what is compiled
     under ``cached``, since it cannot hold programs with that call: compiling those anew takes
     some ten seconds, every training step is half as long. With ``BRAINJAX_CPU_CONV=sum2d``,
@@ -43,6 +45,7 @@ def start(
       InputError: the other processes of the run cannot be reached.
     """
     keep_freed_memory()
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     connect(coordinator, processes, process)
     if jax.config.values["jax_compilation_cache_dir"]:
         return

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, TextIO
-
-import tensorboardX
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from brainjax.files import write_text
+
+if TYPE_CHECKING:
+    import tensorboardX
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
@@ -59,9 +61,14 @@ class MetricsLog:
         rows = [row for row in read_history(self.path) if row["step"] <= start_step]
         write_text(self.path, "".join(json.dumps(row) + "\n" for row in rows))
         self._stream: TextIO = self.path.open("a", encoding="utf-8")
-        self._board = tensorboardX.SummaryWriter(
-            str(directory / "tensorboard"), purge_step=start_step + 1
-        )
+        self._board_folder, self._purge_step = directory / "tensorboard", start_step + 1
+
+    @functools.cached_property
+    def _board(self) -> tensorboardX.SummaryWriter:
+        """Imported late: it loads PyTorch where there is one, more than a second's work."""
+        import tensorboardX
+
+        return tensorboardX.SummaryWriter(str(self._board_folder), purge_step=self._purge_step)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Adds one row; numbers that are not finite are written as null."""

@@ -137,7 +137,6 @@ def test_chosen_shapes_equal_plain(lowering: str, window: Window, batch: int) ->
 def test_many_slabs_equal_one(lowering: str, strides: int, monkeypatch: pytest.MonkeyPatch) -> None:
     needs(lowering)
     monkeypatch.setattr(onednn, "SLAB_BYTES", {2: 1, 3: 1})
-    monkeypatch.setattr(onednn, "UNROLLED", 0)
     monkeypatch.setattr(plane_convolution, "SLAB_ELEMENTS", 200)
     window = window_of((7, 5, 6), strides=strides)
     assert_equal_within_rounding(lowering, window, batch=2, cin=2, cout=3, dtype=jnp.float32)
