@@ -98,7 +98,10 @@ def main() -> None:
         variables = jax.jit(lambda key: model.init(key, np.zeros((1, 16, 16, 16, 4)), train=False))(
             jax.random.key(0)
         )
-        predict = jax.jit(functools.partial(training.predict_step, model=model))
+        predict = jax.jit(
+            functools.partial(training.predict_step, model=model),
+            compiler_options=parallel.prediction_options(),
+        )
         stage(
             "compile the network",
             lambda: predict(variables, np.zeros((1, *options.patch, 4), np.float32)),
@@ -147,7 +150,7 @@ def _time_training(
             optimizer=optimizer, learning_rate=built.make_learning_rate(1),
             augment=built.make_augment(), average_decay=0.0,
         ),
-        donate_argnums=0,
+        donate_argnums=0, compiler_options=parallel.training_options(),
     )  # fmt: skip
     pipeline = PipelineOptions(patch_shape=patch, batch_size=1, foreground_fraction=0.5)
     mesh = parallel.make_mesh(1)
