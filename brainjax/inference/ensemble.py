@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +21,26 @@ Predict = Callable[[Variables, jax.Array], jax.Array]
 
 Predictor = Callable[[jax.Array], jax.Array]
 """`predictor(patches [N, d, h, w, C] f32) -> probabilities [N, d, h, w, K] f32`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CompiledParts:
+    """A function of compiled functions, which is not to be compiled as a whole.
+
+    JAX refuses a function compiled with options of its own inside another.
+    """
+
+    run: Predict
+
+    def __call__(self, variables: Variables, patches: jax.Array) -> jax.Array:
+        return self.run(variables, patches)
+
+
+def compiled_once(predict: Predict) -> Predict:
+    """``predict``, compiled unless it is already, or made of what is."""
+    if hasattr(predict, "lower") or isinstance(predict, CompiledParts):
+        return predict
+    return jax.jit(predict)
 
 
 def averaged_predictor(
@@ -45,7 +66,7 @@ def averaged_predictor(
     """
     if not variables_list:
         raise InputError("prediction expected at least one checkpoint, found none")
-    compiled = predict if hasattr(predict, "lower") else jax.jit(predict)
+    compiled = compiled_once(predict)
     members = [functools.partial(compiled, jax.device_put(each)) for each in variables_list]
 
     def run(member: Predictor, patches: jax.Array) -> jax.Array:

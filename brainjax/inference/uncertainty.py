@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from brainjax.inference.ensemble import Predict, Variables
+from brainjax.inference.ensemble import CompiledParts, Predict, Variables, compiled_once
 from brainjax.inference.mirroring import FLIPS
 from brainjax.inference.postprocess import PostprocessOptions
 from brainjax.inference.predict import (
@@ -187,14 +187,16 @@ def _told(progress: Progress, number: int, count: int, done: int, total: int) ->
 @functools.lru_cache(maxsize=4)
 def _flipped(predict: Predict) -> Predict:
     """``predict`` of mirror images; which axes turn is data, so that one program does all."""
+    compiled = compiled_once(predict)
 
     def flipped(member: tuple[Variables, jax.Array], patches: jax.Array) -> jax.Array:
         variables, turned = member
-        return _turn(predict(variables, _turn(patches, turned)), turned)
+        return _turn(compiled(variables, _turn(patches, turned)), turned)
 
-    return flipped
+    return CompiledParts(flipped)
 
 
+@jax.jit
 def _turn(array: jax.Array, turned: jax.Array) -> jax.Array:
     for axis in range(3):
         array = jnp.where(turned[axis], jnp.flip(array, axis + 1), array)
