@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from brainjax.augment.examples import for_each_example
 from brainjax.augment.images import ImageAugmentOptions, augment_images
@@ -149,7 +150,6 @@ def test_rotation_follows_the_shear_and_the_shift_comes_last() -> None:
 
 
 def test_the_warp_agrees_with_scipy() -> None:
-    ndimage = pytest.importorskip("scipy.ndimage")
     rng = np.random.default_rng(1)
     image = rng.uniform(size=(3, 11, 8, 2)).astype(np.float32)
     matrix = rng.normal(size=(3, 2, 3)).astype(np.float32)
@@ -213,7 +213,6 @@ def test_gamma_of_extremes_is_finite_with_its_gradient() -> None:
 
 
 def test_blur_agrees_with_scipy_and_zero_changes_nothing() -> None:
-    ndimage = pytest.importorskip("scipy.ndimage")
     image, _ = make_batch(3, (9, 12))
     blurred = blur_gaussian(image, jnp.array([0.0, 0.7, 1.0]), largest=1.0)
     np.testing.assert_array_equal(blurred[0], image[0])
