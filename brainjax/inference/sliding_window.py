@@ -230,7 +230,9 @@ def _slide(
     ]
     windows = list(itertools.product(*(range(len(starts)) for starts in per_axis)))
 
-    on_device = jnp.asarray(padded)
+    # Waiting for the copy: on a CPU, windows of an unfinished one would be predicted in
+    # another thread, whose memory is not kept.
+    on_device = jnp.asarray(padded).block_until_ready()
     buffer: jax.Array | None = None
     for first in range(0, len(windows), batch):
         chosen = windows[first : first + batch]

@@ -74,7 +74,9 @@ def predict_whole_volume(
     d, h, w = cropped.shape[:3]
     padding = [(0, -size % options.multiple) for size in (d, h, w)]
     padded = np.pad(cropped, [*padding, (0, 0)])
-    result = predictor(jnp.asarray(padded[None], jnp.float32))  # [1, d', h', w', K]
+    # Waiting for the copy: see ``sliding_window``.
+    on_device = jnp.asarray(padded[None], jnp.float32).block_until_ready()
+    result = predictor(on_device)  # [1, d', h', w', K]
     probabilities = np.asarray(result)[0, :d, :h, :w]
     if progress:
         progress(1, 1)

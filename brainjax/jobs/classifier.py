@@ -118,6 +118,8 @@ def log_probabilities(
         inputs: dict[str, Any] = {
             name: batch[name] for name in ("image", "texture") if name in batch
         }
+        # Waiting for the copy, as in ``place_batch``.
+        inputs = jax.block_until_ready(jax.device_put(inputs))
         each = [np.asarray(classify(one, inputs)) for one in variables]
         together = functools.reduce(np.logaddexp, each) - np.log(len(each))
         rows.append(together[: batch["valid"]])

@@ -86,8 +86,10 @@ class Explainer:
         """
         key = jax.random.fold_in(jax.random.key(self.options.seed), number)
         chosen = self.variables if variables is None else variables
+        # Waiting for the copy, as in ``place_batch``.
+        on_device = jnp.asarray(images).block_until_ready()
         return {
-            name: np.asarray(compiled(chosen, jnp.asarray(images), aims, key))
+            name: np.asarray(compiled(chosen, on_device, aims, key))
             for name, compiled in self._compiled.items()
         }
 

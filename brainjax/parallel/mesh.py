@@ -98,12 +98,18 @@ def split_examples(mesh: Mesh, shape: tuple[int, ...]) -> NamedSharding:
 def place_batch(batch: dict[str, Any], mesh: Mesh) -> dict[str, jax.Array]:
     """What the training step needs of the batches of all processes, on the devices.
 
+    On CPUs it waits for the copy: a program that is given what is still being copied runs
+    in another thread, whose memory is not kept (see ``keep_freed_memory``).
+
     Args:
       batch: this process's block of the batch; several blocks in the order of their
         processes make the whole one.
       mesh: from ``make_mesh``.
     """
-    return {name: _place(np.asarray(batch[name]), mesh) for name in STEP_INPUTS if name in batch}
+    placed = {name: _place(np.asarray(batch[name]), mesh) for name in STEP_INPUTS if name in batch}
+    if mesh.devices.flat[0].platform == "cpu":
+        jax.block_until_ready(placed)
+    return placed
 
 
 def _place(block: np.ndarray, mesh: Mesh) -> jax.Array:

@@ -30,6 +30,13 @@ def test_options_are_checked(options: dict, told: str) -> None:
         ParallelOptions(**options)
 
 
+def test_batches_on_cpus_are_copied_when_they_are_placed() -> None:
+    """A step given an unfinished copy would run, and allocate, in another thread."""
+    batch = {"image": np.zeros((64, 1024, 1024), np.float32)}
+    placed = parallel.place_batch(batch, parallel.make_mesh(1))
+    assert placed["image"].is_ready()
+
+
 def test_space_has_to_divide_the_devices() -> None:
     number = jax.device_count() + 1
     with pytest.raises(InputError, match=rf"parallel\.space {number} does not divide the"):
