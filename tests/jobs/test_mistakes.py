@@ -27,6 +27,7 @@ from tests.jobs.command_line import DEMO, ROOT
         ([DEMO, "--workdr=x"], "workdr"),
         ([DEMO, "train"], "unexpected word"),
         ([], "--config is missing"),
+        (["--config.seed=1"], "--config.seed changes a configuration, and none is given"),
     ],
 )
 def test_command_line(arguments, told, command, tmp_path) -> None:
