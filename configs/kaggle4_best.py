@@ -62,7 +62,7 @@ def get_config():
         final_fraction=0.01, cycle_epochs=4.0, plateau_patience=3, plateau_threshold=0.0,
     )  # fmt: skip
     config.loop = dict(
-        steps=0, epochs=104, log_every_steps=100, validate_every_steps=0, validate_every_epochs=1,
+        steps=0, epochs=56, log_every_steps=100, validate_every_steps=0, validate_every_epochs=1,
         save_every_steps=1000, patience=0, nonfinite_limit=10,
     )  # fmt: skip
     config.evaluation = dict(
