@@ -121,17 +121,15 @@ def _parse_flags(arguments: Sequence[str]) -> list[str]:
         sys.exit(0)
     try:
         return list(flags.FLAGS(arguments))
-    except flags.UnrecognizedFlagError as error:
-        if error.flagname.startswith("config."):
-            raise InputError(
-                f"command line: --{error.flagname} changes a configuration, and none is given; "
-                "name the file it changes too, --config=configs/NAME.py"
-            ) from error
-        raise InputError(f"command line: {error}") from error
     except (KeyError, AttributeError) as error:
         told = " ".join(str(error).strip("\"'").replace("\\n", " ").split())
         raise InputError(f"command line: the configuration has no {told}") from error
     except Exception as error:
+        if isinstance(error, flags.UnrecognizedFlagError) and error.flagname.startswith("config."):
+            raise InputError(
+                f"command line: --{error.flagname} changes a configuration, and none is given; "
+                "name the file it changes too, --config=configs/NAME.py"
+            ) from error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         inside = any(line.endswith("Traceback (most recent call last):") for line in lines)
         told = lines[-1] if inside else " ".join(lines)

@@ -33,7 +33,8 @@ def test_options_are_checked(options: dict, told: str) -> None:
 def test_batches_on_cpus_are_copied_when_they_are_placed() -> None:
     """A step given an unfinished copy would run, and allocate, in another thread."""
     batch = {"image": np.zeros((64, 1024, 1024), np.float32)}
-    placed = parallel.place_batch(batch, parallel.make_mesh(1))
+    mesh = parallel.make_mesh(64, devices=jax.devices("cpu")[:1])
+    placed = parallel.place_batch(batch, mesh)
     assert placed["image"].is_ready()
 
 
